@@ -1,0 +1,39 @@
+# Two commands matter: `make demo` (see it work) and `make test` (run everything). Both do all of the set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean demo-packages test-packages
+
+help:  ## List the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+$(BIN)/python:
+	@deploy/packages python
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	@echo "installing modicum into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,collector,export,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## Record a desktop for a minute, send it, archive it, read it back
+	@deploy/packages demo
+	@$(BIN)/python -m benches.demo
+
+test: $(VENV)/.installed  ## Run all tests (installs Xvfb, mosquitto, ... when it may)
+	@deploy/packages test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed  ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## Remove what the commands above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

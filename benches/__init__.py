@@ -1,0 +1,1 @@
+"""Measurements that anyone can run, and the scripted desktop that they run on."""
