@@ -1,7 +1,7 @@
 """Pure: the notice that a person accepts before anything is recorded, and the record of their answer.
 
-The notice is generated from the effective configuration, so that it cannot say less than what is done; its SHA-256 is the
-consent's id and travels in every chunk. Whatever changes the text asks again.
+The notice is generated from the effective configuration, so that it cannot say less than what is done; its
+SHA-256 is the consent's id and travels in every chunk. Whatever changes the text asks again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ NOTICE_VERSION = 1
 
 NEVER = (
     "which keys you press (only their class - letter, digit, edit, ... - and their timing)",
-    "applications that are not listed above: their pictures are blackened before they are stored, their input is not recorded",
+    "applications that are not listed above: their pictures are blackened before they are stored, "
+    "their input is not recorded",
     "anything while you have paused it, while the screen is locked, or before you have accepted this notice",
     "sound, camera, the content of files or of the clipboard",
 )
@@ -81,6 +82,7 @@ def notice(terms: Terms) -> str:
     """Return the notice in plain words."""
     items = "\n".join(f"    {name}" for name in terms.applications) or "    (none: nothing would be recorded)"
     never = "\n".join(f"  - {sentence}" for sentence in NEVER)
+    where = f", in {terms.region}" if terms.region else ""
     return f"""\
 modicum - what you agree to (notice {NOTICE_VERSION})
 
@@ -93,7 +95,7 @@ What for: {", ".join(terms.purposes) or "(no purpose is set: nothing can be read
 What never:
 {never}
 Who can read it: {terms.readers}. It is sealed on this machine; {terms.server} carries it and cannot read it.
-How long it is kept: {terms.retention_days} days{f", in {terms.region}" if terms.region else ""}; then the archive deletes it.
+How long it is kept: {terms.retention_days} days{where}; then the archive deletes it.
 What it costs you: {terms.cost}
 How to stay in charge:
   - `modicum pause` (for as long as you like), `modicum resume`, `modicum stop`

@@ -1,7 +1,7 @@
 """Shell: the local socket through which the person's own commands reach the running agent.
 
-One request a connection: a line of JSON in, a line of JSON out. The socket lies in the person's own runtime folder (0700), is 0600,
-and the peer's user id is checked as well, so that nobody else on the machine can ask or pause.
+One request a connection: a line of JSON in, a line of JSON out. The socket lies in the person's own runtime folder
+(0700), is 0600, and the peer's user id is checked as well, so that nobody else on the machine can ask or pause.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class ControlServer:
             with contextlib.suppress(NotRunning):
                 await asyncio.to_thread(ask, self.path, "ping")
                 raise CaptureError(
-                    f"an agent already runs (it answers at {self.path}): `modicum stop` ends it, `modicum status` shows it"
+                    f"an agent already runs (it answers at {self.path}): `modicum stop` ends it, "
+                    "`modicum status` shows it"
                 )
             self.path.unlink(missing_ok=True)
         mask = os.umask(0o177)

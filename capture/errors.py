@@ -1,4 +1,4 @@
-"""Pure: the agent's errors; each is a sentence that says what is wrong and how to mend it, with the exit code it leads to."""
+"""Pure: the agent's errors: each says what is wrong and how to mend it, and knows the exit code it leads to."""
 
 from __future__ import annotations
 

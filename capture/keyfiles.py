@@ -52,8 +52,8 @@ def read_private(path: Path, *, what: str) -> bytes:
             status = os.fstat(file.fileno())
             if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
                 raise NoPermission(
-                    f"{what} {path} can be read by others (mode {stat.S_IMODE(status.st_mode):03o}): `chmod 600 {path}`, and make a "
-                    "new key if somebody may have read it"
+                    f"{what} {path} can be read by others (mode {stat.S_IMODE(status.st_mode):03o}): "
+                    f"`chmod 600 {path}`, and make a new one if somebody may have read it"
                 )
             content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:

@@ -1,8 +1,8 @@
 """Pure: observations become drafts of chunks, by age and by size.
 
-Guarantees: what was observed between two `close` calls stands in exactly one draft, in the order observed; times are the
-source's own. A draft is opened by its first observation, so that idleness makes no chunks. Does not guarantee anything for
-a draft that is open when the process dies: at most `max_age_ms` of it.
+Guarantees: what was observed between two `close` calls stands in exactly one draft, in the order observed; times are
+the source's own. A draft is opened by its first observation, so that idleness makes no chunks. Does not guarantee
+anything for a draft that is open when the process dies: at most `max_age_ms` of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codec.model import KeyEvents, PointerEvents, Row, Scalar
 POINTER_EVENT_BYTES = 8 + 1 + 4 + 4
 KEY_EVENT_BYTES = 8 + 1 + 2 + 1
 ROW_BYTES = 64
-"""What an observation takes in memory (columns; a row is counted at a typical size): the "raw" stage of the byte counts."""
+"""What an observation takes in memory (a row is counted at a typical size): the "raw" stage of the byte counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Draft:
 class Recorder:
     """Collects observations into the open draft.
 
-    State: the columns of the open draft, its t0, the last focus row (repeated at the head of the next draft, so that each chunk
-    is understood alone), and counters of what was not recorded since the last close.
+    State: the columns of the open draft, its t0, the lasting rows (repeated at the head of the next draft, so that each
+    chunk is understood alone), and counters of what was not recorded since the last close.
     """
 
     def __init__(self, limits: RecorderLimits) -> None:
@@ -99,11 +99,12 @@ class Recorder:
             or screen_bytes >= self.limits.max_screen_bytes
         )
 
-    def _open(self, t_ms: int) -> None:
+    def _open(self, t_ms: int) -> int:
         if self._t0_ms is None:
             self._t0_ms = t_ms
             # A chunk is decodable alone: what was in force before it began stands at its head.
             self._rows.extend(Row(t_ms, row.kind, row.fields) for row in self._context.values())
+        return self._t0_ms
 
     def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
         """Record a pointer event (codec.model.PointerKind; pixels of the whole display)."""
@@ -148,9 +149,7 @@ class Recorder:
 
     def frame(self, t_ms: int) -> int:
         """Note that a frame belongs to the open draft; return its `t_ms` counted from the draft's start."""
-        self._open(t_ms)
-        assert self._t0_ms is not None
-        return t_ms - self._t0_ms
+        return t_ms - self._open(t_ms)
 
     def close(self, now_ms: int) -> Draft | None:
         """End the open draft and return it; None when nothing was observed.
@@ -179,7 +178,9 @@ class Recorder:
             rows=tuple(Row(row.t_ms - t0_ms, row.kind, row.fields) for row in self._rows),
             counters=dict(self.dropped),
             raw_bytes=(
-                POINTER_EVENT_BYTES * len(self._pointer_t) + KEY_EVENT_BYTES * len(self._key_t) + ROW_BYTES * len(self._rows)
+                POINTER_EVENT_BYTES * len(self._pointer_t)
+                + KEY_EVENT_BYTES * len(self._key_t)
+                + ROW_BYTES * len(self._rows)
             ),
         )
         self.dropped.clear()

@@ -1,8 +1,8 @@
 """Pure: when the next screenshot is due.
 
-Damage (something on the screen changed) makes a frame due once the plan's interval has passed since the last one; a change of
-focus makes one due after a short settling time, where the plan says so. Without damage there is never a frame: an unchanged
-screen costs nothing.
+Damage (something on the screen changed) makes a frame due once the plan's interval has passed since the last one; a
+change of focus makes one due after a short settling time, where the plan says so. Without damage there is never a
+frame: an unchanged screen costs nothing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Shutter:
         self._damaged = False
 
     def blocked(self) -> None:
-        """No frames may be taken now (pause, lock, denied window): forget what was due, remember that the screen changed."""
+        """No frames may be taken now (pause, lock): forget what was due, remember that the screen changed."""
         self._due_ns = None
 
     def unblocked(self, now_ns: int) -> None:
