@@ -1,4 +1,7 @@
-"""Pure: observations become drafts of chunks, by age and by size.
+"""Pure: observations of input and context become drafts of chunks, by age and by size.
+
+Screenshots are not here: they make chunks of their own (capture/camera.py), because they can be kept, sent and dropped
+apart from the events.
 
 Guarantees: what was observed between two `close` calls stands in exactly one draft, in the order observed; times are
 the source's own. A draft is opened by its first observation, so that idleness makes no chunks. Does not guarantee
@@ -29,12 +32,10 @@ class RecorderLimits:
     Attributes:
         max_age_ms: from its first observation; what a crash can lose.
         max_events: pointer and key events and rows together.
-        max_screen_bytes: estimate of the encoded screenshots.
     """
 
     max_age_ms: int = 5 * 60_000
     max_events: int = 20_000
-    max_screen_bytes: int = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,27 +85,21 @@ class Recorder:
         """Events and rows in the open draft."""
         return len(self._pointer_t) + len(self._key_t) + len(self._rows)
 
-    def is_full(self, now_ms: int, *, screen_bytes: int = 0) -> bool:
+    def is_full(self, now_ms: int) -> bool:
         """Tell whether the open draft has reached a limit.
 
         Args:
             now_ms: the source clock.
-            screen_bytes: the screen encoder's estimate for this draft.
         """
         if self._t0_ms is None:
             return False
-        return (
-            now_ms - self._t0_ms >= self.limits.max_age_ms
-            or self.events >= self.limits.max_events
-            or screen_bytes >= self.limits.max_screen_bytes
-        )
+        return now_ms - self._t0_ms >= self.limits.max_age_ms or self.events >= self.limits.max_events
 
-    def _open(self, t_ms: int) -> int:
+    def _open(self, t_ms: int) -> None:
         if self._t0_ms is None:
             self._t0_ms = t_ms
             # A chunk is decodable alone: what was in force before it began stands at its head.
             self._rows.extend(Row(t_ms, row.kind, row.fields) for row in self._context.values())
-        return self._t0_ms
 
     def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
         """Record a pointer event (codec.model.PointerKind; pixels of the whole display)."""
@@ -132,11 +127,9 @@ class Recorder:
             lasting: it holds until the next of its kind (focus, display, plan): the next drafts begin with it.
         """
         row = Row(t_ms, kind, dict(fields))
+        self._open(t_ms)
         if lasting:
-            self._open(t_ms)
             self._context[kind] = row
-        else:
-            self._open(t_ms)
         self._rows.append(row)
 
     def forget_context(self, kind: str) -> None:
@@ -146,10 +139,6 @@ class Recorder:
     def drop(self, reason: str, count: int = 1) -> None:
         """Count observations that were not recorded; the counts stand in the next draft."""
         self.dropped[reason] += count
-
-    def frame(self, t_ms: int) -> int:
-        """Note that a frame belongs to the open draft; return its `t_ms` counted from the draft's start."""
-        return t_ms - self._open(t_ms)
 
     def close(self, now_ms: int) -> Draft | None:
         """End the open draft and return it; None when nothing was observed.

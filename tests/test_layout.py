@@ -25,7 +25,7 @@ IMPURE = {
     "tempfile",
     "random",
 }
-"""Modules that a Pure: module has no use for. """
+"""Modules that a Pure: module has no use for."""
 
 ONE_PLACE = {
     "aiomqtt": "transport/mqtt.py",

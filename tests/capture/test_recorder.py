@@ -58,12 +58,11 @@ def test_idleness_makes_no_draft() -> None:
     assert not recorder.is_full(10**9)
 
 
-def test_a_draft_is_full_by_age_by_events_and_by_screen_bytes() -> None:
-    recorder = Recorder(RecorderLimits(max_age_ms=1000, max_events=3, max_screen_bytes=500))
+def test_a_draft_is_full_by_age_and_by_events() -> None:
+    recorder = Recorder(RecorderLimits(max_age_ms=1000, max_events=3))
     recorder.pointer(5000, 0, 1, 1)
-    assert not recorder.is_full(5999, screen_bytes=499)
+    assert not recorder.is_full(5999)
     assert recorder.is_full(6000)
-    assert recorder.is_full(5001, screen_bytes=500)
     recorder.key(5001, True, 1, 0)
     recorder.key(5002, False, 1, 0)
     assert recorder.is_full(5003)
@@ -104,9 +103,3 @@ def test_counts_of_what_was_dropped_stand_in_the_next_draft_only() -> None:
     assert second is not None
     assert dict(first.counters) == {"not allowed": 7}
     assert dict(second.counters) == {}
-
-
-def test_a_frames_time_counts_from_the_drafts_start() -> None:
-    recorder = Recorder(RecorderLimits())
-    assert recorder.frame(7000) == 0
-    assert recorder.frame(7450) == 450
