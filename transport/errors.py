@@ -5,8 +5,6 @@ Attributes carry what a caller needs to act; the text says what is wrong and how
 
 from __future__ import annotations
 
-from pathlib import Path
-
 
 class TransportError(Exception):
     """Base of everything that `transport` raises of its own."""
@@ -87,7 +85,7 @@ class StorageFailed(TransportError):
         path: where. disk_full: whether it was for lack of space (else a device error).
     """
 
-    def __init__(self, what: str, path: Path, *, disk_full: bool) -> None:
+    def __init__(self, what: str, path: str, *, disk_full: bool) -> None:
         mend = "free some space" if disk_full else "look at the disk (dmesg, smartctl)"
         super().__init__(f"{what} ({path}): {mend}; what was stored before is intact")
         self.path = path
@@ -101,8 +99,8 @@ class Busy(TransportError):
         path: the folder's lock file.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path.parent} is in use by another process: stop that one first, or name another folder")
+    def __init__(self, path: str) -> None:
+        super().__init__(f"another process holds {path}: stop that one first, or name another folder")
         self.path = path
 
 

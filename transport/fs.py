@@ -194,7 +194,7 @@ class RealFiles:
         except OSError as error:
             os.close(fd)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise Busy(path) from error
+                raise Busy(str(path)) from error
             raise
         return RealHandle(fd, path)
 
