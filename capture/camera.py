@@ -1,8 +1,8 @@
 """Shell: from "a frame is due" to an encoded screen section, with the policy's mask in between.
 
-Guarantees: no pixel reaches the encoder before it was masked for the windows that were visible when it was grabbed; where
-the stacking changed during the grab, or a window could not be identified, there is no frame (and a counter says so).
-Grabbing and encoding happen in one owned thread, and at most one frame is under way.
+Guarantees: no pixel reaches the encoder before it was masked for the windows that were visible when it was grabbed;
+where the stacking changed during the grab, or a window could not be identified, there is no frame (and a counter says
+so). Grabbing and encoding happen in one owned thread, and at most one frame is under way.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Camera:
         grabber: the display's pictures.
         windows: the visible windows bottom to top, or None when that cannot be told for certain; called in the loop's
             thread before and after the grab.
-        mask: the policy: for these windows and this (width, height), True where a pixel must not be seen; None: no frame.
+        mask: the policy: for these windows and this (width, height), True where a pixel must not be seen; None: no
+            frame.
         thread: the one owned thread.
     """
 

@@ -1,7 +1,7 @@
 """Shell: closes drafts and reels when they are due, and has them packed and spooled in one owned thread.
 
-Guarantees: chunks get their sequence numbers in the order in which they were closed; each is on the disk before it counts. When
-the disk is full, closed drafts wait in memory within `MAX_WAITING_BYTES`; what does not fit is counted and stands as a gap.
+Guarantees: chunks get their sequence numbers in the order in which they were closed; each is on the disk before it
+counts. When the disk is full, closed drafts wait in memory within `MAX_WAITING_BYTES`; what does not fit is counted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from codec.thin import Thinning
+
 from capture.camera import Camera, Reel
 from capture.packer import Packed, Stamp, pack_draft, pack_screens
 from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
-from codec.thin import Thinning
 
 MAX_WAITING_BYTES = 32 << 20
 """Drafts and reels that wait for a full disk: some hours of events; more would cost the machine its memory instead."""

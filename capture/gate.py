@@ -1,7 +1,8 @@
 """Pure: between the sources and the recorder: lets through what the policy allows, and marks what it does not.
 
-Guarantees: while the focus is in a window that the policy denies, or recording is suspended (pause, lock, an exemption), no
-pointer event, key or title reaches the recorder; when it ends, one gap row says how long and why, not what happened there.
+Guarantees: while the focus is in a window that the policy denies, or recording is suspended (pause, lock, an
+exemption), no pointer event, key or title reaches the recorder; when it ends, one gap row says how long and why, not
+what happened there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 class Gate:
     """The sources' sink for input and focus.
 
-    State: the window in focus, the causes for which recording is suspended, when the present gap began and why, and how many
-    more events the open draft has room for.
+    State: the window in focus, the causes for which recording is suspended, and when the present gap began and why.
 
     Args:
         policy: decides by window.
@@ -69,7 +69,14 @@ class Gate:
             self._recorder.row(
                 t_ms,
                 "focus",
-                {"app": window.app, "title": window.title, "x": window.x, "y": window.y, "w": window.width, "h": window.height},
+                {
+                    "app": window.app,
+                    "title": window.title,
+                    "x": window.x,
+                    "y": window.y,
+                    "w": window.width,
+                    "h": window.height,
+                },
                 lasting=True,
             )
 

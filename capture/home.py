@@ -1,4 +1,4 @@
-"""Shell: where the agent keeps what is its own on this machine: pseudonym, signing key, consent, spool, ledger, journal.
+"""Shell: where the agent keeps what is its own on this machine: pseudonym, signing key, consent, spool, ledger.
 
 Everything lies in one folder (0700) of the person's own, so that one glance shows it and one command removes it.
 """
@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.seal import DeviceSigningKey
+
 from capture.consent import Consent
 from capture.errors import CaptureError
 from capture.keyfiles import read_private, write_private
 from codec.model import DEVICE_PATTERN
-from codec.seal import DeviceSigningKey
 
 DEVICE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 DEVICE_CHARACTERS = 16
@@ -38,7 +39,7 @@ class Home:
         """Find the folders by the XDG base directory specification.
 
         Args:
-            environment: `os.environ`; MODICUM_HOME there puts everything below one folder (a second agent, tests, the demo).
+            environment: `os.environ`; MODICUM_HOME there puts everything below one folder (tests, the demo).
         """
         if "MODICUM_HOME" in environment:
             base = Path(environment["MODICUM_HOME"])
@@ -78,7 +79,7 @@ class Home:
         """Make the folders, private."""
         for folder in (self.state, self.runtime):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.chmod(folder, 0o700)  # noqa: S103 - 0700 is the tightest that a folder can be used with
+            os.chmod(folder, 0o700)
 
     def device(self) -> str:
         """Return the device's pseudonym; it is drawn at random on first use.
