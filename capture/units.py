@@ -64,9 +64,7 @@ class Hours:
     end_min: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.start_min // 60:02d}:{self.start_min % 60:02d}-{self.end_min // 60:02d}:{self.end_min % 60:02d}"
-        )
+        return f"{self.start_min // 60:02d}:{self.start_min % 60:02d}-{self.end_min // 60:02d}:{self.end_min % 60:02d}"
 
 
 def _quantity(value: object, units: dict[str, int], advice: str) -> float:

@@ -44,7 +44,8 @@ def test_every_reason_and_warning_is_shown() -> None:
         *STATUS.state_reasons,
         *STATUS.plan_reasons,
         *STATUS.warnings,
-        "38 MB", "1.2 GB by",
+        "38 MB",
+        "1.2 GB by",
         "by 2026-12-01",
     ):
         assert words in text
