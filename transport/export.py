@@ -107,8 +107,11 @@ def _export_device(
 
     def recordings() -> Iterator[Recording]:
         for chunk_id in sorted(chunk_ids):
+            data = store.get(chunk_id)
+            if data is None:  # erased since the archive was listed
+                continue
             try:
-                recording = reader.open(store.get(chunk_id), private, purpose=purpose, now_s=now_s)
+                recording = reader.open(data, private, purpose=purpose, now_s=now_s)
             except Denied:
                 made.left_out["not permitted, expired, or sealed for another key"] += 1
                 continue
@@ -204,8 +207,10 @@ def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lam
     chunk_ids = sorted(store.iterate())
     explained: dict[tuple[str, int], list[Range]] = {}
     for done, chunk_id in enumerate(chunk_ids, 1):
+        data = store.get(chunk_id)
         try:
-            _verify_chunk(store.get(chunk_id), chunk_id, private, report, explained)
+            if data is not None:
+                _verify_chunk(data, chunk_id, private, report, explained)
         except CodecError as error:
             report.problems.append(f"{chunk_id}: {error}")
         progress(done, len(chunk_ids))
