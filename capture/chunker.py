@@ -14,12 +14,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codec.thin import Thinning
-
 from capture.camera import Camera, Reel
 from capture.packer import Packed, Stamp, pack_draft, pack_screens
 from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
+from codec.thin import Thinning
 
 MAX_WAITING_BYTES = 32 << 20
 """Drafts and reels that wait for a full disk: some hours of events; more would cost the machine its memory instead."""

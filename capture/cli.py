@@ -210,7 +210,9 @@ def status(
 
 @app.command()
 def pause(
-    for_: Annotated[str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')] = "forever",
+    for_: Annotated[
+        str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')
+    ] = "forever",
 ) -> None:
     """Stop recording until `modicum resume`, or for as long as you say."""
     seconds: float | None = None
@@ -240,7 +242,9 @@ def stop() -> None:
 
 @app.command()
 def forget(
-    last: Annotated[str, typer.Option("--last", help='How far back, e.g. "10 min"; default: all that is held back.')] = "",
+    last: Annotated[
+        str, typer.Option("--last", help='How far back, e.g. "10 min"; default: all that is held back.')
+    ] = "",
 ) -> None:
     """Delete what was recorded and has not left this machine."""
     seconds: float | None = None
@@ -274,7 +278,9 @@ def config_check(config: ConfigOption = None) -> None:
 @keys_app.command("archive")
 def keys_archive(
     out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("archive-keys"),
-    hybrid: Annotated[bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")
+    ] = False,
 ) -> None:
     """Make the archive's key pair: devices get the public half, only readers the private one."""
     from capture.keyfiles import write_private
@@ -283,7 +289,9 @@ def keys_archive(
     private_path, public_path = out / "archive.key", out / "archive.pub"
     for path in (private_path, public_path):
         if path.exists():
-            raise CaptureError(f"{path} exists: what was sealed for it could not be read with another; name another folder")
+            raise CaptureError(
+                f"{path} exists: what was sealed for it could not be read with another; name another folder"
+            )
     key = ArchivePrivateKey.generate(Suite.MLKEM768_X25519 if hybrid else Suite.X25519)
     write_private(private_path, key.to_text().encode())
     public_path.write_text(key.public.to_text(), encoding="ascii")

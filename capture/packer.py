@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from capture.recorder import Draft
 from codec.chunk import Body, encode_body, seal_chunk
+from codec.model import ChunkId, KeyEvents, Meta, PointerEvents
 from codec.seal import ArchivePublicKey, DeviceSigningKey
 from codec.thin import Thinning, thin_pointer
-
-from capture.recorder import Draft
-from codec.model import ChunkId, KeyEvents, Meta, PointerEvents
 
 VALUE_SCREENS = 0
 VALUE_MOTION = 100
