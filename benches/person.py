@@ -31,6 +31,9 @@ MENUS_X = {"File": 19, "Edit": 60, "Search": 110, "View": 164, "Document": 229}
 MENUS_Y = 12
 """Where mousepad's menus stand in its window, in DejaVu Sans 10."""
 
+LIST_ROW_PX = 26
+"""The height of an entry in the browser's drop-down lists, at the font of our pages."""
+
 
 class Person:
     """Someone at a virtual desktop.
@@ -148,11 +151,10 @@ class Person:
         if box is None:
             return
         x, y, width, height = box
-        row_px = 27
         for passed in range(self._rng.randrange(2, 4)):  # browse before choosing
-            self._hands.move(x + width * 0.25, y + height + row_px * (passed * 2 + 0.5), row_px)
+            self._hands.move(x + width * 0.25, y + height + LIST_ROW_PX * (passed * 2 + 0.5), LIST_ROW_PX)
             self._hands.pause(0.25)
-        self._hands.click(x + width * 0.25, y + height + row_px * (index + 0.5), target_px=row_px)
+        self._hands.click(x + width * 0.25, y + height + LIST_ROW_PX * (index + 0.5), target_px=LIST_ROW_PX)
         self._hands.pause(0.4)
 
     def _read(self) -> None:

@@ -31,7 +31,7 @@ DRIVER_NOTES = (
 )
 
 COMMANDS = (
-    "ls -l",
+    "ls -goh",
     "cat tasks.md",
     "head -15 orders.csv",
     "grep Hazel orders.csv",
