@@ -126,10 +126,11 @@ class VirtualDesktop:
             raise DesktopError("a virtual desktop needs Xvfb: run `deploy/packages demo` (as root), or install xvfb")
         write_authority(self.authority)
         number = [f":{self._number}"] if self._number is not None else []
-        screen = f"{self.width_px}x{self.height_px}x24"
         server = self.keeper.start(
-            ["Xvfb", *number, "-displayfd", "1", "-screen", "0", screen, "-dpi", "96", "-nolisten", "tcp", "-noreset"]
-            + ["-auth", str(self.authority)],
+            [
+                *["Xvfb", *number, "-displayfd", "1", "-auth", str(self.authority), "-nolisten", "tcp", "-noreset"],
+                *["-screen", "0", f"{self.width_px}x{self.height_px}x24", "-dpi", "96"],
+            ],
             name="Xvfb",
             environment={"PATH": PROGRAMS_PATH, "HOME": str(self.folder)},
             folder=self.folder,

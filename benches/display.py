@@ -110,9 +110,7 @@ class Display:
                 place = self._x.TranslateCoordinates(window_id, self._root, 0, 0).reply()
                 app = self._text(window_id, "WM_CLASS").rstrip("\0").rpartition("\0")[2]
                 title = self._text(window_id, "_NET_WM_NAME") or self._text(window_id, "WM_NAME")
-                found.append(
-                    Window(window_id, app, title, place.dst_x, place.dst_y, geometry.width, geometry.height)
-                )
+                found.append(Window(window_id, app, title, place.dst_x, place.dst_y, geometry.width, geometry.height))
         self._drain()
         return found
 

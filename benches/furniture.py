@@ -74,8 +74,11 @@ def commands(home: Path, url: str, size: tuple[int, int]) -> dict[str, list[list
         "browser": [[program, *flags] for program in programs],
         "editor": [["mousepad", "--disable-server", str(home / "work/notes.txt")]],
         "terminal": [
-            ["xterm", "-fa", "DejaVu Sans Mono", "-fs", "11", "-bg", "#1d2b33", "-fg", "#e8e6df", "-sb", "-rightbar"]
-            + ["-sl", "5000", "-title", "Terminal", "-e", "bash", "--rcfile", str(home / ".bashrc"), "-i"]
+            [
+                *["xterm", "-fa", "DejaVu Sans Mono", "-fs", "11", "-bg", "#1d2b33", "-fg", "#e8e6df"],
+                *["-sb", "-rightbar", "-sl", "5000", "-title", "Terminal"],
+                *["-e", "bash", "--rcfile", str(home / ".bashrc"), "-i"],
+            ]
         ],
     }
 
@@ -103,16 +106,22 @@ def furnish(home: Path, size: tuple[int, int]) -> None:
     (home / "work/server.log").write_text("\n".join(_log_line(rng, i) for i in range(400)) + "\n")
     (home / "work/orders.csv").write_text(
         "order,customer,items,total\n"
-        + "\n".join(f"{4100 + i},{rng.choice(CUSTOMERS)},{rng.randint(1, 9)},{rng.uniform(9, 480):.2f}" for i in range(120))
+        + "\n".join(
+            f"{4100 + i},{rng.choice(CUSTOMERS)},{rng.randint(1, 9)},{rng.uniform(9, 480):.2f}" for i in range(120)
+        )
         + "\n"
     )
 
 
 def _log_line(rng: random.Random, i: int) -> str:
-    path = rng.choice(["/orders", "/orders/4127", "/customers", "/stock", "/login", "/static/app.css", "/report?week=12"])
+    path = rng.choice(
+        ["/orders", "/orders/4127", "/customers", "/stock", "/login", "/static/app.css", "/report?week=12"]
+    )
     status = rng.choices([200, 200, 200, 304, 404, 500], weights=[30, 30, 30, 6, 3, 1])[0]
     method = rng.choice(["GET", "GET", "POST"])
-    return f"2026-03-{1 + i // 40:02d} 09:{i % 60:02d}:{i * 7 % 60:02d} {method} {path} {status} {rng.randint(2, 380)} ms"
+    return (
+        f"2026-03-{1 + i // 40:02d} 09:{i % 60:02d}:{i * 7 % 60:02d} {method} {path} {status} {rng.randint(2, 380)} ms"
+    )
 
 
 def _openbox(size: tuple[int, int]) -> bytes:
@@ -145,7 +154,15 @@ def _openbox(size: tuple[int, int]) -> bytes:
     return ElementTree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
-CUSTOMERS = ("Alder & Sons", "Birch Ltd", "Cedar Works", "Elm Street Bakery", "Hazel Books", "Maple Motors", "Willow Care")
+CUSTOMERS = (
+    "Alder & Sons",
+    "Birch Ltd",
+    "Cedar Works",
+    "Elm Street Bakery",
+    "Hazel Books",
+    "Maple Motors",
+    "Willow Care",
+)
 
 GTK = """\
 [Settings]

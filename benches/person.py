@@ -31,6 +31,9 @@ MENUS_X = {"File": 19, "Edit": 60, "Search": 110, "View": 164, "Document": 229}
 MENUS_Y = 12
 """Where mousepad's menus stand in its window, in DejaVu Sans 10."""
 
+MENU_ROW_PX = 25.3
+"""From one entry of a menu to the next, a separator's share included."""
+
 LIST_ROW_PX = 26
 """The height of an entry in the browser's drop-down lists, at the font of our pages."""
 
@@ -155,6 +158,7 @@ class Person:
             self._hands.move(x + width * 0.25, y + height + LIST_ROW_PX * (passed * 2 + 0.5), LIST_ROW_PX)
             self._hands.pause(0.25)
         self._hands.click(x + width * 0.25, y + height + LIST_ROW_PX * (index + 0.5), target_px=LIST_ROW_PX)
+        self.truth.add("choose", name=name, index=index)
         self._hands.pause(0.4)
 
     def _read(self) -> None:
@@ -254,6 +258,9 @@ class Person:
         if window is None:
             self._hands.pause(1.0)
             return
+        if not window.title.endswith("Mousepad"):
+            self._hands.press("Escape")  # a dialog that a slip has opened
+            return
         if not self._editor_begun:
             self._hands.click(window.x + window.width * 0.4, window.y + window.height * 0.55, target_px=100)
             self._editor_begun = True
@@ -268,25 +275,32 @@ class Person:
             self._hands.press("Control+s")
         elif chance < 0.85:
             self._hands.drag(
-                (window.x + 4, window.y + 60), (window.x + self._rng.randint(120, 420), window.y + self._rng.randint(80, 180))
+                (window.x + 4, window.y + 60),
+                (window.x + self._rng.randint(120, 420), window.y + self._rng.randint(80, 180)),
             )
             self._hands.press("Control+c")
 
     def _use_menu(self, window: Window) -> None:
-        """Open a menu, go down it, and either choose nothing or switch the line numbers."""
+        """Open a menu, go down it and leave; then perhaps switch the line numbers on or off."""
         name = self._rng.choice(["Edit", "Search", "View", "Document"])
-        self._hands.click(window.x + MENUS_X[name], window.y + MENUS_Y, target_px=24)
-        self._hands.pause(0.4)
-        for row in range(1, self._rng.randint(3, 6)):
-            self._hands.move(window.x + MENUS_X[name] + 40, window.y + 24 + row * 26, 22)
+        self._open_menu(window, name)
+        for row in range(self._rng.randint(3, 6)):
+            self._hands.move(*self._entry(window, name, row), MENU_ROW_PX)
             self._hands.pause(0.15)
-        self._hands.press("Escape")
+        self._hands.press("Escape", 2)  # a submenu, then the menu
         if self._rng.random() < 0.6:
-            self._hands.click(window.x + MENUS_X["View"], window.y + MENUS_Y, target_px=24)
-            self._hands.pause(0.4)
-            self._hands.press("Down")
-            self._hands.press("Return")
-            self._hands.press("Escape")
+            self._open_menu(window, "View")
+            self._hands.move(*self._entry(window, "View", 1), MENU_ROW_PX)
+            self._hands.click(*self._entry(window, "View", 2), target_px=MENU_ROW_PX)
+            self.truth.add("choose", name="View > Line Numbers")
+            self._hands.pause(0.6)
+
+    def _open_menu(self, window: Window, name: str) -> None:
+        self._hands.click(window.x + MENUS_X[name], window.y + MENUS_Y, target_px=MENU_ROW_PX)
+        self._hands.pause(0.4)
+
+    def _entry(self, window: Window, name: str, row: int) -> tuple[int, int]:
+        return window.x + MENUS_X[name] + 45, window.y + MENUS_Y + round((row + 1) * MENU_ROW_PX)
 
     def _command(self) -> None:
         window = self._bring("terminal")
@@ -334,7 +348,8 @@ class Person:
         windows = self._display.windows()
         above = windows[[other.id for other in windows].index(window.id) + 1 :]
         spots = [
-            (window.x + round(window.width * share), window.y - furniture.TITLE_BAR_PX // 2) for share in (0.3, 0.5, 0.7, 0.15)
+            (window.x + round(window.width * share), window.y - furniture.TITLE_BAR_PX // 2)
+            for share in (0.3, 0.5, 0.7, 0.15)
         ]
         spots = [spot for spot in spots if spot[1] > 4 and not any(_covers(other, spot) for other in above)]
         return self._rng.choice(spots) if spots else None

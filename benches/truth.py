@@ -8,6 +8,7 @@
     {"ms": …, "what": "press" | "release", "button": …, "x": …, "y": …}
     {"ms": …, "what": "wheel", "button": 4-7, "x": …, "y": …}
     {"ms": …, "what": "key", "down": true, "name": "a", "code": 38}
+    {"ms": …, "what": "choose", "name": …}              an entry of a menu or list was clicked
     {"ms": …, "what": "page", …}                        what a page of the browser saw
     {"ms": …, "what": "end", "counts": {…}}
 """

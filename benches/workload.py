@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.ExitStack() as stack:
             desktop = stack.enter_context(VirtualDesktop(size, display=options.display))
             truth = stack.enter_context(Truth(options.truth))
-            print(json.dumps({"display": desktop.name, "authority": str(desktop.authority), "apps": list(desktop.apps)}))
+            print(
+                json.dumps({"display": desktop.name, "authority": str(desktop.authority), "apps": list(desktop.apps)})
+            )
             sys.stdout.flush()
             if options.record is not None:
                 stack.enter_context(Film(desktop, options.record, fps=options.fps))
