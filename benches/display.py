@@ -42,6 +42,7 @@ KEYSYMS = {
 }
 """X11/keysymdef.h, the ones a person here presses; printable characters are their own Latin-1 code."""
 
+_library: Any = xcffib  # half of it is typed, and that half wrongly
 _environment_lock = threading.Lock()
 
 
@@ -81,7 +82,7 @@ class Display:
         # xcffib's own `auth` argument frees the cookie before libxcb reads it, so the file has to be named by environment.
         with _environment_lock, _environment(XAUTHORITY=str(authority)):
             try:
-                self._connection = xcffib.connect(display=name)
+                self._connection = _library.connect(display=name)
             except xcffib.ConnectionException as error:
                 raise ConnectionError(f"cannot open display {name}: {error}") from error
         self._x: Any = self._connection.core

@@ -151,7 +151,8 @@ def _openbox(size: tuple[int, int]) -> bytes:
             extent = ElementTree.SubElement(rule, tag("size"))
             ElementTree.SubElement(extent, tag("width")).text = str(width)
             ElementTree.SubElement(extent, tag("height")).text = str(height)
-    return ElementTree.tostring(root, xml_declaration=True, encoding="UTF-8")
+    text: bytes = ElementTree.tostring(root, xml_declaration=True, encoding="UTF-8")
+    return text
 
 
 CUSTOMERS = (
