@@ -14,10 +14,11 @@ import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from capture import effects
 from capture.camera import Camera
@@ -30,10 +31,12 @@ from capture.errors import CaptureError, ConfigError, NoConsent, NoDisplay
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
+from capture.ladder import Upload
 from capture.packer import VALUE_MOTION, Packed, Stamp
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.shutter import Shutter
+from capture.sources import clock
 from capture.status import Status
 from capture.steering import Steering
 from capture.units import show_duration, show_size
@@ -45,7 +48,11 @@ if TYPE_CHECKING:
     from capture.config import Config
     from capture.home import Home
     from capture.ladder import Plan
-    from transport.publisher import Progress, Publisher
+    from transport.exchange import Permit
+    from transport.limits import Usage
+    from transport.mqtt import Broker
+    from transport.publisher import Progress
+    from transport.spool import Gap
 
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
@@ -135,7 +142,10 @@ class Agent:
             config: validated. home: its folders exist. environment: DISPLAY, buses. consent: SHA-256 of the notice.
         """
         from capture.sources.desktop import Desktop
+        from capture.sources.network import NetworkSource
+        from capture.sources.power import PowerSource
         from capture.sources.screen import Grabber
+        from capture.sources.usage import UsageSource
 
         self.config, self.home, self.environment = config, home, environment
         self.started_wall_s = int(time.time())
@@ -189,9 +199,7 @@ class Agent:
             on_stored=self._stored,
             on_error=self._disk_said,
         )
-        self.gate = Gate(
-            self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check
-        )
+        self.gate = Gate(self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check)
         self.conductor = Conductor(
             self.desktop,
             gate=self.gate,
@@ -292,11 +300,10 @@ class Agent:
             raise NoDisplay(self.conductor.lost_reason)
 
     async def _publish(self) -> None:
-        from transport.mqtt import Broker
         from transport.publisher import Publisher, PublisherSettings
 
         self._publisher = Publisher(
-            PublisherSettings(broker_of(self.config, self.device, Broker)),
+            PublisherSettings(broker_of(self.config, self.device)),
             self.spool,
             self.ledger,
             conditions=self._permit,
@@ -305,3 +312,268 @@ class Agent:
             executor=self._ledger_thread,
         )
         await self._publisher.run()
+
+    # -- conditions and plan
+
+    def _conditions_changed(self) -> None:
+        power = self.power.current()
+        for cause, holds, reason in (
+            ("lock", power.locked, "the screen is locked"),
+            ("sleep", power.sleeping, "the machine is going to sleep"),
+        ):
+            if holds and cause not in self.gate.suspended:
+                self.conductor.suspend(cause, reason)
+            elif not holds:
+                self.conductor.lift(cause)
+        if power.sleeping:
+            self.chunker.close_events()
+            self.chunker.close_screens()
+        self.steering.ask()
+        if self._publisher is not None:
+            self._publisher.wake()
+
+    def _observe(self) -> Conditions:
+        power, network, usage = self.power.current(), self.network.current(), self.usage.current()
+        spool = self.spool_usage
+        return Conditions(
+            wall_ns=time.time_ns(),
+            paused=self.conductor.is_paused,
+            locked=power.locked,
+            asleep=power.sleeping,
+            idle=self.conductor.is_idle,
+            on_battery=power.on_battery,
+            battery_ratio=power.battery_ratio,
+            power_warning=power.warning,
+            power_saver=power.power_saver,
+            own_cpu_ratio=usage.cpu_ratio,
+            link=effects.link_class(self.config, network.link, network.name),
+            network=network.name,
+            purses=purses_of(self.budget),
+            backlog_bytes=spool.live_bytes,
+            spool_ratio=spool.disk_bytes / spool.limit_bytes,
+        )
+
+    def _follow(self, plan: Plan) -> None:
+        """Put a new plan in force."""
+        self.camera.effort = Effort(plan.effort)
+        reel = self.camera.reel
+        if reel is not None and reel.effort != plan.effort:
+            self.chunker.close_screens()
+        self.desktop.set_hold(plan.hold_ms / 1000)
+        takes_frames = plan.frame_interval_ms is not None or plan.frames_on_focus
+        self.desktop.set_damage_hold(self.config.capture.damage_hold.total_seconds() if takes_frames else None)
+        self.conductor.follow(plan)
+        if plan.capture:
+            self.conductor.lift("plan")
+        else:
+            self.conductor.suspend("plan", "; ".join(self.steering.decision.reasons))
+        if self._publisher is not None:
+            self._publisher.wake()
+
+    def _permit(self) -> Permit:
+        from transport.exchange import Permit
+        from transport.limits import Link
+
+        plan, conditions = self.steering.plan, self._observe()
+        if plan.upload is Upload.NOTHING:
+            return Permit(Link.OFFLINE)
+        return Permit(Link(conditions.link), VALUE_MOTION if plan.upload is Upload.EVENTS else 0)
+
+    # -- what the parts tell
+
+    def _stored(self, packed: Packed, kind: str) -> None:
+        size_bytes = len(packed.chunk)
+        self.steering.paid(**{"event_bytes" if kind == "events" else "frame_bytes": size_bytes})
+        self.spool_usage = self.spool.usage()
+
+    def _disk_said(self, error: Exception | None) -> None:
+        if error is None:
+            self._warnings.pop("disk", None)
+        else:
+            self._warnings["disk"] = f"what is recorded waits in memory: {error}"
+
+    def _sent(self, progress: Progress) -> None:
+        self._progress = progress
+        self._warnings.pop("broker", None)
+        if progress.reasons:
+            self._warnings["broker"] = f"{progress.state}: {'; '.join(progress.reasons)}"
+        asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh_budget)
+
+    def _refresh_budget(self) -> None:
+        self.budget = self.ledger.usage(time.time_ns(), clock.boot_ns())
+        self.spool_usage = self.spool.usage()
+
+    def _lost(self, gaps: list[Gap]) -> None:
+        self.chunker.note(gaps)
+
+    # -- what the person commands
+
+    async def _ping(self, request: Mapping[str, Any]) -> Answer:
+        return {}
+
+    async def _status(self, request: Mapping[str, Any]) -> Answer:
+        self.desktop.flush()
+        await asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh_budget)
+        return self._picture().to_answer()
+
+    def _picture(self) -> Status:
+        decision, sizes, progress, spool = self.steering.decision, self.chunker.sizes, self._progress, self.spool_usage
+        if self.conductor.is_paused:
+            state = "paused"
+        elif self.gate.suspended:
+            state = "suspended"
+        else:
+            state = "recording" if self.gate.open else "waiting"
+        month_end = datetime.fromtimestamp(self.budget.period_end_wall_ns / 1e9, ZoneInfo(self._zone))
+        return Status(
+            state=state,
+            state_reasons=self.gate.reasons,
+            plan=decision.value.in_words(),
+            plan_reasons=decision.reasons,
+            recorded=self.conductor.counts | {"frames": self.camera.frames},
+            bytes={
+                "raw": sizes.raw,
+                "encoded": sizes.encoded,
+                "sealed": sizes.sealed,
+                "wire": progress.wire_bytes if progress else 0,
+            },
+            chunks={
+                "closed": sizes.chunks,
+                "sent": progress.archived_chunks if progress else 0,
+                "waiting": spool.chunks,
+            },
+            spool_bytes=spool.disk_bytes,
+            spool_limit_bytes=spool.limit_bytes,
+            budget={
+                "day_used": self.budget.day_used,
+                "day_limit": self.budget.day_limit,
+                "month_used": self.budget.month_used,
+                "month_limit": self.budget.month_limit,
+                "month_end": f"{month_end:%Y-%m-%d}",
+                "forecast_month": self.budget.forecast_month,
+            },
+            refused=dict(self.camera.refused),
+            warnings=(*self._warnings.values(), *self.budget.notes),
+            link=self._observe().link,
+            device=self.device,
+            since_wall_s=self.started_wall_s,
+        )
+
+    async def _pause(self, request: Mapping[str, Any]) -> Answer:
+        seconds = _seconds_of(request)
+        await self.conductor.pause(None if seconds is None else timedelta(seconds=seconds))
+        return {}
+
+    async def _resume(self, request: Mapping[str, Any]) -> Answer:
+        self.conductor.resume()
+        return {}
+
+    async def _stop(self, request: Mapping[str, Any]) -> Answer:
+        self.conductor.stopping.set()
+        return {}
+
+    async def _flush(self, request: Mapping[str, Any]) -> Answer:
+        """Close what is open now; for the demo and for tests that cannot wait for a chunk's age."""
+        self.desktop.flush()
+        await self.chunker.close_all()
+        self.chunker.arm()
+        return {}
+
+    async def _forget(self, request: Mapping[str, Any]) -> Answer:
+        """Delete what has not left this machine: the open chunk, and chunks closed since then."""
+        seconds = _seconds_of(request)
+        await self.conductor.discard_open()
+        hold_back_ns = milliseconds(self.config.capture.hold_back) * 1_000_000
+        since_ns = 0 if seconds is None else time.time_ns() - int(seconds * 1e9)
+        gaps = await asyncio.get_running_loop().run_in_executor(
+            self._pack_thread, self.spool.forget, lambda entry: entry.ready_wall_ns - hold_back_ns >= since_ns
+        )
+        self.chunker.note(gaps)
+        self.spool_usage = self.spool.usage()
+        return {"chunks": len(gaps)}
+
+    async def _withdraw(self, request: Mapping[str, Any]) -> Answer:
+        """End for good: record nothing more, and delete what has not been sent."""
+        self.conductor.suspend("withdrawn", "you have withdrawn your consent")
+        self.home.consent_file.unlink(missing_ok=True)
+        answer = await self._forget({})
+        self.conductor.stopping.set()
+        return answer
+
+    # -- what is learned
+
+    def _read_learned(self) -> dict[str, Any] | None:
+        if not self.home.learned.exists():
+            return None
+        try:
+            learned = json.loads(read_private(self.home.learned, what="what the governor has learned"))
+        except (CaptureError, ValueError):
+            return None  # it learns anew
+        return learned if isinstance(learned, dict) else None
+
+    def _write_learned(self) -> None:
+        write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Return a duration in whole ms."""
+    return round(duration / timedelta(milliseconds=1))
+
+
+def thinning_of(plan: Plan) -> Thinning:
+    """Return the lossy steps of a plan."""
+    return Thinning(
+        move_interval_ms=plan.move_interval_ms,
+        drop_zero_moves=plan.move_interval_ms > 0,
+        tolerance_px=plan.tolerance_px,
+    )
+
+
+def purses_of(usage: Usage) -> dict[str, tuple[Purse, ...]]:
+    """Return what is left of the budget as the governor takes it."""
+    purses: dict[str, tuple[Purse, ...]] = {}
+    whole = ((ALL_LINKS, usage), *((str(link), of_link) for link, of_link in usage.by_link.items()))
+    for name, side in whole:
+        found = []
+        for span, used, limit, end in (
+            (Span.DAY, side.day_used, side.day_limit, usage.day_end_wall_ns),
+            (Span.MONTH, side.month_used, side.month_limit, usage.period_end_wall_ns),
+        ):
+            if limit is not None:
+                found.append(Purse(span, max(0, limit - used), limit, end))
+        if found:
+            purses[name] = tuple(found)
+    return purses
+
+
+def broker_of(config: Config, device: str) -> Broker:
+    """Return where the publisher connects.
+
+    Raises:
+        CaptureError: the password file is missing or readable by others.
+    """
+    from transport.mqtt import Broker, Tls
+
+    section = config.broker
+    password = None
+    if section.password_file:
+        path = Path(section.password_file).expanduser()
+        password = read_private(path, what="the broker's password").decode().rstrip("\n")
+    tls = None
+    if section.tls:
+        ca, certificate, key = (
+            Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
+        )
+        tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
+    return Broker(
+        section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls
+    )
+
+
+def _seconds_of(request: Mapping[str, Any]) -> float | None:
+    seconds = request.get("seconds")
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 3e9:
+        raise CaptureError("a duration must be a positive number of seconds")
+    return float(seconds)

@@ -220,7 +220,7 @@ class Chunker:
                 self._packed = None
                 self._on_error(None)
                 self.sizes.add(packed, kind)
-                self._note(gaps)
+                self.note(gaps)
                 self._on_stored(packed, kind)
 
     def _pack(self, item: Draft | Negative) -> tuple[Packed, str]:
@@ -251,14 +251,12 @@ class Chunker:
         gaps = self._spool.put(packed.chunk_id, packed.chunk, value=packed.value, ready_wall_ns=ready_wall_ns)
         return [*gaps, *self._spool.take_losses()]
 
-    def _note(self, gaps: Sequence[Gap]) -> None:
+    def note(self, gaps: Sequence[Gap]) -> None:
+        """Record that chunks of this device will not arrive, so that nobody looks for them in the archive."""
         by_reason: dict[str, list[int]] = {}
         for gap in gaps:
             by_reason.setdefault(gap.reason, []).append(gap.chunk_id.seq)
         for reason, seqs in by_reason.items():
-            self.note_gap(reason, seqs)
-
-    def note_gap(self, cause: str, seqs: Sequence[int]) -> None:
-        """Record that chunks of this device will not arrive, so that the archive does not look for them."""
-        self._recorder.row(self._now_ms(), "gap", {"cause": cause, "seqs": ",".join(map(str, sorted(seqs)))})
-        self._recorder.drop(f"chunks {cause}", len(seqs))
+            self._recorder.row(self._now_ms(), "gap", {"cause": reason, "seqs": ",".join(map(str, sorted(seqs)))})
+            self._recorder.drop(f"chunks: {reason}", len(seqs))
+        self.arm()
