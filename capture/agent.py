@@ -129,32 +129,109 @@ class Agent:
     """The assembled agent; an asynchronous context manager that closes what it opened."""
 
     def __init__(self, config: Config, home: Home, environment: Mapping[str, str], consent: bytes) -> None:
-        """Build the parts that need no display.
+        """Build every part.
 
         Args:
             config: validated. home: its folders exist. environment: DISPLAY, buses. consent: SHA-256 of the notice.
         """
         from capture.sources.desktop import Desktop
-        from capture.sources.network import NetworkSource
-        from capture.sources.power import PowerSource
         from capture.sources.screen import Grabber
-        from capture.sources.usage import UsageSource
+
+        self.config, self.home, self.environment = config, home, environment
+        self.started_wall_s = int(time.time())
+        self._warnings: dict[str, str] = {}
+        self._progress: Progress | None = None
+        self._closing = contextlib.AsyncExitStack()
+        self._camera_thread = self._owned_thread("camera")
+        self._pack_thread = self._owned_thread("pack")
+        self._ledger_thread = self._owned_thread("ledger")
+
+        self._open_storage()
+        self.power = PowerSource()
+        self.network = NetworkSource()
+        self.usage = UsageSource()
+
+        self.policy = Policy(effects.rules_of(config), consented=True)
+        self.recorder = Recorder(RecorderLimits(max_age_ms=milliseconds(config.capture.chunk_age)))
+        self.shutter = Shutter()
+        self.desktop = Desktop(
+            environment.get("DISPLAY"),
+            wayland=environment.get("WAYLAND_DISPLAY"),
+            damage_hold_s=config.capture.damage_hold.total_seconds(),
+        )
+        self.camera = Camera(
+            Grabber(environment.get("DISPLAY")),
+            windows=self.desktop.windows,
+            mask=self.policy.mask,
+            thread=self._camera_thread,
+        )
+        self.chunker = Chunker(
+            self.recorder,
+            self.camera,
+            self.spool,
+            stamp=Stamp(
+                consent=consent,
+                purposes=config.consent.purposes,
+                region=config.consent.region,
+                retention_s=int(config.consent.retention.total_seconds()),
+                recipient=archive_key(config),
+                signer=home.signing_key(),
+                agent=agent_name(),
+            ),
+            ages=Ages(
+                screens_ms=SCREENS_PER_EVENTS * milliseconds(config.capture.chunk_age),
+                screens_bytes=config.capture.chunk_size,
+                hold_back_ns=milliseconds(config.capture.hold_back) * 1_000_000,
+            ),
+            now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
+            thinning=lambda: thinning_of(self.steering.plan),
+            thread=self._pack_thread,
+            on_stored=self._stored,
+            on_error=self._disk_said,
+        )
+        self.gate = Gate(
+            self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check
+        )
+        self.conductor = Conductor(
+            self.desktop,
+            gate=self.gate,
+            recorder=self.recorder,
+            shutter=self.shutter,
+            camera=self.camera,
+            chunker=self.chunker,
+            activity=lambda active: self.steering.activity(active),
+            changed=lambda: self.steering.ask(),
+        )
+        self.governor = Governor(effects.settings_of(config, time_zone=self._zone), self._read_learned())
+        self.steering = Steering(self.governor, observe=self._observe, apply=self._follow)
+        self.control = ControlServer(
+            home.control,
+            {
+                "ping": self._ping,
+                "status": self._status,
+                "pause": self._pause,
+                "resume": self._resume,
+                "stop": self._stop,
+                "flush": self._flush,
+                "forget": self._forget,
+                "withdraw": self._withdraw,
+            },
+        )
+
+    def _owned_thread(self, name: str) -> ThreadPoolExecutor:
+        thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._closing.callback(thread.shutdown, wait=True)
+        return thread
+
+    def _open_storage(self) -> None:
         from transport.fs import RealFiles
         from transport.ledger import Ledger
         from transport.limits import Limits, boot_name
         from transport.spool import Spool
 
-        self.config, self.home = config, home
-        self.started_wall_s = int(time.time())
-        self._warnings: dict[str, str] = {}
-        self._progress: Progress | None = None
-        self._publisher: Publisher | None = None
-        self._camera_thread = ThreadPoolExecutor(1, thread_name_prefix="camera")
-        self._pack_thread = ThreadPoolExecutor(1, thread_name_prefix="pack")
-        self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._closing = contextlib.AsyncExitStack()
-
+        config, home = self.config, self.home
         files = RealFiles()
+        self._zone = clock.local_time_zone(self.environment)
         self.device = home.device()
         self.spool = Spool.open(
             files,
@@ -164,25 +241,67 @@ class Agent:
             when_full=config.spool.when_full,
         )
         self._closing.callback(self.spool.close)
-        zone = local_time_zone()
-        self._ledger_clock = boot_clock()
         self.ledger = Ledger(
             files,
             home.ledger,
-            Limits.from_table(effects.budget_table(config, time_zone=zone)),
+            Limits.from_table(effects.budget_table(config, time_zone=self._zone)),
             wall_ns=time.time_ns(),
-            mono_ns=self._ledger_clock(),
-            boot=boot_name(boot_id()),
+            mono_ns=clock.boot_ns(),
+            boot=boot_name(clock.boot_id()),
+            synced=clock.is_synced,
         )
         self._closing.callback(self.ledger.close)
         self.budget = self.ledger.usage(time.time_ns())
+        self.spool_usage = self.spool.usage()
 
-        stamp = Stamp(
-            consent=consent,
-            purposes=config.consent.purposes,
-            region=config.consent.region,
-            retention_s=int(config.consent.retention.total_seconds()),
-            recipient=archive_key(config),
-            signer=home.signing_key(),
-            agent=agent_name(),
+    async def __aenter__(self) -> Agent:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    # -- running
+
+    async def run(self) -> None:
+        """Record until told to stop.
+
+        Raises:
+            NoDisplay, NoPermission: there is no display to record, or it went away.
+        """
+        loop = asyncio.get_running_loop()
+        await self.control.start()
+        self._closing.push_async_callback(self.control.stop)
+        await self.power.start(self._conditions_changed)
+        self._closing.push_async_callback(self.power.stop)
+        await self.network.start(self._conditions_changed)
+        self._closing.push_async_callback(self.network.stop)
+        await self.desktop.start(loop, self.conductor)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.conductor.stopping.set)
+        self.steering.activity(True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                publishing = tasks.create_task(self._publish(), name="publisher")
+                await self.conductor.stopping.wait()
+                await self.conductor.close()
+                publishing.cancel()
+        finally:
+            self.steering.stop()
+            self._write_learned()
+        if self.conductor.lost_reason is not None:
+            raise NoDisplay(self.conductor.lost_reason)
+
+    async def _publish(self) -> None:
+        from transport.mqtt import Broker
+        from transport.publisher import Publisher, PublisherSettings
+
+        self._publisher = Publisher(
+            PublisherSettings(broker_of(self.config, self.device, Broker)),
+            self.spool,
+            self.ledger,
+            conditions=self._permit,
+            on_progress=self._sent,
+            on_loss=self._lost,
+            executor=self._ledger_thread,
         )
+        await self._publisher.run()

@@ -40,7 +40,7 @@ from pathlib import Path
 from codec.model import DEVICE_PATTERN, ChunkId
 from transport import segment_format as layout
 from transport.errors import SpoolFull, StorageFailed, TooLarge
-from transport.fs import Files, Open, opened, read_exactly, write_all
+from transport.fs import Files, Handle, Open, opened, read_exactly, write_all
 from transport.segment import Record, Segment, serial_of
 from transport.segment_format import Mark, SegmentHeader, State
 
@@ -129,7 +129,7 @@ class Spool:
         self._unconfirmed: dict[ChunkId, int] = {}  # put failed after writing: id -> CRC of the bytes
         self._losses: list[Gap] = []
         self._listeners: list[Callable[[], None]] = []
-        self._lock_file: contextlib.AbstractContextManager[object] | None = None
+        self._lock_file: Handle | None = None
 
     # -- opening and closing
 
@@ -171,7 +171,7 @@ class Spool:
         )
         try:
             files.make_dir(directory)
-            spool._lock_file = contextlib.closing(files.lock(directory / "lock"))
+            spool._lock_file = files.lock(directory / "lock")
             spool._recover(rng or secrets.SystemRandom())
         except OSError as error:
             spool.close()
@@ -188,7 +188,7 @@ class Spool:
                 segment.close()
             self._active.clear()
             if self._lock_file is not None:
-                self._lock_file.__exit__(None, None, None)
+                self._lock_file.close()
                 self._lock_file = None
 
     def __enter__(self) -> Spool:
@@ -197,9 +197,10 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every `put`, in the thread that put."""
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every `put`, in the thread that put; return what ends that."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     # -- writing
 
@@ -246,17 +247,17 @@ class Spool:
             if not again:
                 self._next_seq += 1
             self._unconfirmed.pop(chunk_id, None)
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener()
         return gaps
 
-    def ack(self, ids: Iterable[ChunkId]) -> int:
+    def ack(self, ids: Iterable[ChunkId]) -> list[Entry]:
         """Note that the archive has these chunks, and free their space. Unknown ids and repeated ones do nothing.
 
         Returns:
-            how many were waiting.
+            those that were waiting.
         """
-        return len(self._settle(ids, Mark.ARCHIVED))
+        return [_entry(record) for record in self._settle(ids, Mark.ARCHIVED)]
 
     def refuse(self, ids: Iterable[ChunkId], reason: str) -> list[Gap]:
         """Give up chunks that the collector will never take, and return them as gaps."""
@@ -351,15 +352,21 @@ class Spool:
         return min((moment for moment in moments if moment > now_wall_ns), default=None)
 
     def read(self, chunk_id: ChunkId) -> bytes | None:
-        """Return a waiting chunk's bytes, or None when it waits no longer or is damaged (which is noted as a loss)."""
+        """Return a waiting chunk's bytes, or None when it waits no longer or is damaged (which is noted as a loss).
+
+        Raises:
+            StorageFailed: the disk would not read; it still waits.
+        """
         with self._guard:
             for segment, record in self._find(chunk_id):
                 if record.mark is not Mark.LIVE:
                     continue
-                with self._noted("read"):
+                try:
                     payload = segment.read(record)
-                    if payload is not None:
-                        return payload
+                except OSError as error:
+                    raise _storage_failed("a chunk could not be read", segment.path, error) from error
+                if payload is not None:
+                    return payload
                 with self._noted("mark"):
                     segment.mark([record], Mark.QUARANTINED)
                 self._count("quarantined")
