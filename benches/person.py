@@ -45,12 +45,9 @@ class Person:
         desktop: a started desktop.
         seed: what they do and how they move.
         truth: where everything they do is noted; None only counts.
-        stop: set it from another thread to end what they do.
     """
 
-    def __init__(
-        self, desktop: VirtualDesktop, seed: int = 1, truth: Truth | None = None, stop: threading.Event | None = None
-    ) -> None:
+    def __init__(self, desktop: VirtualDesktop, seed: int = 1, truth: Truth | None = None) -> None:
         self._desktop = desktop
         self._rng = Random(seed)
         self.truth = truth or Truth()
@@ -61,7 +58,7 @@ class Person:
             apps=sorted(desktop.apps),
             wall_ns=time.time_ns(),
         )
-        self._stop = stop or threading.Event()
+        self._stop = threading.Event()
         self._display = desktop.connect()
         self._hands = Hands(self._display, self._rng, self.truth, self._stop)
         desktop.site.listen(self._on_page)
@@ -109,6 +106,10 @@ class Person:
             pass  # the bench is to stop
         if activity == "video" and not self._stop.is_set():
             self._pause_video()
+
+    def stop(self) -> None:
+        """End what is being done, from another thread."""
+        self._stop.set()
 
     def close(self) -> None:
         """Leave the desktop."""

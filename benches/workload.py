@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError:
         parser.error(f"--size {options.size}: write WIDTHxHEIGHT, for example 1920x1080")
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as stack:
             desktop = stack.enter_context(VirtualDesktop(size, display=options.display))
