@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 SIZES = {
     "b": 1,
@@ -47,6 +48,7 @@ TIMES = {
     "weeks": 7 * DAY,
 }
 MINUTES_PER_DAY = 24 * 60
+MAX_MS = 36_525 * DAY
 
 QUANTITY = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z%]*)\s*")
 CLOCK = re.compile(r"\s*(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})\s*")
@@ -69,7 +71,7 @@ class Hours:
 
 def _quantity(value: object, units: dict[str, int], advice: str) -> float:
     if not isinstance(value, str):
-        raise ValueError(f"write it with its unit in quotes, such as {advice}")
+        raise ValueError(f"put it in quotes, with its unit: write {advice}")
     match = QUANTITY.fullmatch(value)
     if match is None:
         raise ValueError(f"write {advice}")
@@ -90,13 +92,16 @@ def parse_size(value: object) -> int:
     return round(_quantity(value, SIZES, 'a size such as "40 MB" or "1.5 GB"'))
 
 
-def parse_time_ms(value: object) -> int:
-    """Return milliseconds from "500 ms", "10 min", "30 days".
+def parse_duration(value: object) -> timedelta:
+    """Return the length of time that "500 ms", "10 min", "30 days" name.
 
     Raises:
         ValueError: not a time; the text says what to write.
     """
-    return round(_quantity(value, TIMES, 'a time such as "500 ms", "10 min" or "30 days"'))
+    milliseconds = round(_quantity(value, TIMES, 'a time such as "500 ms", "10 min" or "30 days"'))
+    if milliseconds > MAX_MS:
+        raise ValueError("a time is at most a hundred years")
+    return timedelta(milliseconds=milliseconds)
 
 
 def parse_share(value: object) -> float:
@@ -138,8 +143,9 @@ def show_size(size_bytes: float) -> str:
     return f"{round(size_bytes)} B"
 
 
-def show_time(time_ms: float) -> str:
-    """Return milliseconds as people write them: "500 ms", "2 s", "10 min", "1.5 h", "30 days"."""
+def show_duration(time: timedelta) -> str:
+    """Return a length of time as people write it: "500 ms", "2 s", "10 min", "1.5 h", "30 days"."""
+    time_ms = time / timedelta(milliseconds=1)
     for factor, unit in ((2 * DAY, "days"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s")):
         if time_ms >= factor:
             return f"{_three_digits(time_ms / (DAY if unit == 'days' else factor))} {unit}"

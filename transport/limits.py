@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class Link(StrEnum):
@@ -76,6 +77,19 @@ class Limits:
             Link.ROAMING: Sendable.NOTHING,
         }
     )
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Limits:
+        """Return the limits of a configuration.
+
+        Args:
+            table: plain values under this class's names; `links` holds (bytes a day, bytes a month) and `sendable` the
+                names "nothing", "events", "all", both by class of links.
+        """
+        plain = dict(table)
+        plain["links"] = {Link(link): Allowance(*limits) for link, limits in table["links"].items()}
+        plain["sendable"] = {Link(link): Sendable[what.upper()] for link, what in table["sendable"].items()}
+        return cls(**plain)
 
     @property
     def has_month(self) -> bool:

@@ -1,0 +1,579 @@
+"""Shell: the composition root of the agent: builds every part from the configuration, runs them, ends them in order.
+
+Guarantees: nothing is observed, let alone recorded, without a consent to the very notice that this configuration makes;
+one agent per person and machine; after an orderly end (SIGTERM, SIGINT, `modicum stop`) everything recorded is in the
+spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from capture import effects
+from capture.camera import Camera
+from capture.chunker import Ages, Chunker
+from capture.conditions import ALL_LINKS, Conditions, Purse, Span
+from capture.conductor import Conductor
+from capture.consent import Terms, digest, notice
+from capture.control import Answer, ControlServer
+from capture.errors import CaptureError, ConfigError, NoConsent, NoDisplay
+from capture.gate import Gate
+from capture.governor import Governor
+from capture.keyfiles import read_private, write_private
+from capture.ladder import Upload
+from capture.packer import VALUE_MOTION, Packed, Stamp
+from capture.policy import Policy
+from capture.recorder import Recorder, RecorderLimits
+from capture.shutter import Shutter
+from capture.sources import clock
+from capture.status import Status
+from capture.steering import Steering
+from capture.units import show_duration, show_size
+from codec.screen import Effort
+from codec.seal import ArchivePublicKey
+from codec.thin import Thinning
+
+if TYPE_CHECKING:
+    from capture.config import Config
+    from capture.home import Home
+    from capture.ladder import Plan
+    from transport.exchange import Permit
+    from transport.limits import Usage
+    from transport.mqtt import Broker
+    from transport.publisher import Progress
+    from transport.spool import Gap
+
+SCREENS_PER_EVENTS = 3
+"""Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
+
+
+def agent_name() -> str:
+    """Return our name and version, as chunks state it."""
+    try:
+        return f"modicum {version('modicum')}"
+    except PackageNotFoundError:
+        return "modicum (not installed)"
+
+
+def archive_key(config: Config) -> ArchivePublicKey:
+    """Read the archive's public key.
+
+    Raises:
+        ConfigError: none is configured, or the file holds none.
+    """
+    name = config.archive.public_key
+    if not name:
+        raise ConfigError(
+            "archive.public_key is not set: nothing can be sealed; name the file that `modicum keys archive` made"
+        )
+    try:
+        return ArchivePublicKey.from_text(Path(name).expanduser().read_text(encoding="ascii"))
+    except FileNotFoundError as error:
+        raise ConfigError(f'archive.public_key = "{name}": there is no such file') from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f'archive.public_key = "{name}": that is no key file') from error
+
+
+def terms_of(config: Config) -> Terms:
+    """Return what the consent notice must say of a configuration."""
+    key = archive_key(config)
+    budget, screens, broker = config.budget, config.screens, config.broker
+    limits = [f"{show_size(limit)} a {span}" for limit, span in ((budget.day, "day"), (budget.month, "month")) if limit]
+    shown = f"when the picture changed, at most every {show_duration(screens.min_interval)}"
+    return Terms(
+        purposes=config.consent.purposes,
+        applications=config.scope.allow,
+        screenshots=shown if screens.enabled else "none",
+        readers=f"{config.archive.reader or 'whoever holds the private half of the archive key'}, "
+        f"key {key.key_id.hex()}",
+        server=f"{broker.host}:{broker.port}",
+        retention_days=config.consent.retention.days,
+        region=config.consent.region,
+        hold_back=show_duration(config.capture.hold_back),
+        cost=f"at most {' and '.join(limits) or 'no limit of'} bytes on the wire; on battery at most "
+        f"{config.energy.cpu_battery:.0%} of one processor core, and nothing below {config.energy.floor:.0%} of charge",
+    )
+
+
+def consent_digest(config: Config, home: Home) -> bytes:
+    """Return the SHA-256 of the accepted notice.
+
+    Raises:
+        NoConsent: there is no yes, or it was given to another notice.
+    """
+    consent = home.consent()
+    if consent is None:
+        raise NoConsent("nothing is recorded before you agree: read the notice and answer it with `modicum consent`")
+    if consent.digest != digest(notice(terms_of(config))):
+        raise NoConsent("the configuration has changed since you agreed: read what is new with `modicum consent`")
+    return bytes.fromhex(consent.digest)
+
+
+async def run_agent(config: Config, home: Home, environment: Mapping[str, str]) -> None:
+    """Record until stopped.
+
+    Raises:
+        CaptureError: it cannot start, or the display went away; the text says what to do.
+    """
+    consent = consent_digest(config, home)
+    home.prepare()
+    async with Agent(config, home, environment, consent) as agent:
+        await agent.run()
+
+
+class Agent:
+    """The assembled agent; an asynchronous context manager that closes what it opened."""
+
+    def __init__(self, config: Config, home: Home, environment: Mapping[str, str], consent: bytes) -> None:
+        """Build every part.
+
+        Args:
+            config: validated. home: its folders exist. environment: DISPLAY, buses. consent: SHA-256 of the notice.
+        """
+        from capture.sources.desktop import Desktop
+        from capture.sources.network import NetworkSource
+        from capture.sources.power import PowerSource
+        from capture.sources.screen import Grabber
+        from capture.sources.usage import UsageSource
+
+        self.config, self.home, self.environment = config, home, environment
+        self.started_wall_s = int(time.time())
+        self._warnings: dict[str, str] = {}
+        self._progress: Progress | None = None
+        self._closing = contextlib.AsyncExitStack()
+        self._camera_thread = self._owned_thread("camera")
+        self._pack_thread = self._owned_thread("pack")
+        self._ledger_thread = self._owned_thread("ledger")
+
+        self._open_storage()
+        self.power = PowerSource()
+        self.network = NetworkSource()
+        self.usage = UsageSource()
+
+        self.policy = Policy(effects.rules_of(config), consented=True)
+        self.recorder = Recorder(RecorderLimits(max_age_ms=milliseconds(config.capture.chunk_age)))
+        self.shutter = Shutter()
+        self.desktop = Desktop(
+            environment.get("DISPLAY"),
+            wayland=environment.get("WAYLAND_DISPLAY"),
+            damage_hold_s=config.capture.damage_hold.total_seconds(),
+        )
+        self.camera = Camera(
+            Grabber(environment.get("DISPLAY")),
+            windows=self.desktop.windows,
+            mask=self.policy.mask,
+            thread=self._camera_thread,
+        )
+        self.chunker = Chunker(
+            self.recorder,
+            self.camera,
+            self.spool,
+            stamp=Stamp(
+                consent=consent,
+                purposes=config.consent.purposes,
+                region=config.consent.region,
+                retention_s=int(config.consent.retention.total_seconds()),
+                recipient=archive_key(config),
+                signer=home.signing_key(),
+                agent=agent_name(),
+            ),
+            ages=Ages(
+                screens_ms=SCREENS_PER_EVENTS * milliseconds(config.capture.chunk_age),
+                screens_bytes=config.capture.chunk_size,
+                hold_back_ns=milliseconds(config.capture.hold_back) * 1_000_000,
+            ),
+            now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
+            thinning=lambda: thinning_of(self.steering.plan),
+            thread=self._pack_thread,
+            on_stored=self._stored,
+            on_error=self._disk_said,
+        )
+        self.gate = Gate(self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check)
+        self.conductor = Conductor(
+            self.desktop,
+            gate=self.gate,
+            recorder=self.recorder,
+            shutter=self.shutter,
+            camera=self.camera,
+            chunker=self.chunker,
+            activity=lambda active: self.steering.activity(active),
+            changed=lambda: self.steering.ask(),
+        )
+        self.governor = Governor(effects.settings_of(config, time_zone=self._zone), self._read_learned())
+        self.steering = Steering(self.governor, observe=self._observe, apply=self._follow)
+        self.control = ControlServer(
+            home.control,
+            {
+                "ping": self._ping,
+                "status": self._status,
+                "pause": self._pause,
+                "resume": self._resume,
+                "stop": self._stop,
+                "flush": self._flush,
+                "forget": self._forget,
+                "withdraw": self._withdraw,
+            },
+        )
+
+    def _owned_thread(self, name: str) -> ThreadPoolExecutor:
+        thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._closing.callback(thread.shutdown, wait=True)
+        return thread
+
+    def _open_storage(self) -> None:
+        from transport.fs import RealFiles
+        from transport.ledger import Ledger
+        from transport.limits import Limits, boot_name
+        from transport.spool import Spool
+
+        config, home = self.config, self.home
+        files = RealFiles()
+        self._zone = clock.local_time_zone(self.environment)
+        self.device = home.device()
+        self.spool = Spool.open(
+            files,
+            Path(config.spool.directory).expanduser() if config.spool.directory else home.spool,
+            device=self.device,
+            limit_bytes=config.spool.limit,
+            when_full=config.spool.when_full,
+        )
+        self._closing.callback(self.spool.close)
+        self.ledger = Ledger(
+            files,
+            home.ledger,
+            Limits.from_table(effects.budget_table(config, time_zone=self._zone)),
+            wall_ns=time.time_ns(),
+            mono_ns=clock.boot_ns(),
+            boot=boot_name(clock.boot_id()),
+            synced=clock.is_synced,
+        )
+        self._closing.callback(self.ledger.close)
+        self.budget = self.ledger.usage(time.time_ns())
+        self.spool_usage = self.spool.usage()
+
+    async def __aenter__(self) -> Agent:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    # -- running
+
+    async def run(self) -> None:
+        """Record until told to stop.
+
+        Raises:
+            NoDisplay, NoPermission: there is no display to record, or it went away.
+        """
+        loop = asyncio.get_running_loop()
+        await self.control.start()
+        self._closing.push_async_callback(self.control.stop)
+        await self.power.start(self._conditions_changed)
+        self._closing.push_async_callback(self.power.stop)
+        await self.network.start(self._conditions_changed)
+        self._closing.push_async_callback(self.network.stop)
+        await self.desktop.start(loop, self.conductor)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.conductor.stopping.set)
+        self.steering.activity(True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                publishing = tasks.create_task(self._publish(), name="publisher")
+                await self.conductor.stopping.wait()
+                await self.conductor.close()
+                publishing.cancel()
+        finally:
+            self.steering.stop()
+            self._write_learned()
+        if self.conductor.lost_reason is not None:
+            raise NoDisplay(self.conductor.lost_reason)
+
+    async def _publish(self) -> None:
+        from transport.publisher import Publisher, PublisherSettings
+
+        self._publisher = Publisher(
+            PublisherSettings(broker_of(self.config, self.device)),
+            self.spool,
+            self.ledger,
+            conditions=self._permit,
+            on_progress=self._sent,
+            on_loss=self._lost,
+            executor=self._ledger_thread,
+        )
+        await self._publisher.run()
+
+    # -- conditions and plan
+
+    def _conditions_changed(self) -> None:
+        power = self.power.current()
+        for cause, holds, reason in (
+            ("lock", power.locked, "the screen is locked"),
+            ("sleep", power.sleeping, "the machine is going to sleep"),
+        ):
+            if holds and cause not in self.gate.suspended:
+                self.conductor.suspend(cause, reason)
+            elif not holds:
+                self.conductor.lift(cause)
+        if power.sleeping:
+            self.chunker.close_events()
+            self.chunker.close_screens()
+        self.steering.ask()
+        if self._publisher is not None:
+            self._publisher.wake()
+
+    def _observe(self) -> Conditions:
+        power, network, usage = self.power.current(), self.network.current(), self.usage.current()
+        spool = self.spool_usage
+        return Conditions(
+            wall_ns=time.time_ns(),
+            paused=self.conductor.is_paused,
+            locked=power.locked,
+            asleep=power.sleeping,
+            idle=self.conductor.is_idle,
+            on_battery=power.on_battery,
+            battery_ratio=power.battery_ratio,
+            power_warning=power.warning,
+            power_saver=power.power_saver,
+            own_cpu_ratio=usage.cpu_ratio,
+            link=effects.link_class(self.config, network.link, network.name),
+            network=network.name,
+            purses=purses_of(self.budget),
+            backlog_bytes=spool.live_bytes,
+            spool_ratio=spool.disk_bytes / spool.limit_bytes,
+        )
+
+    def _follow(self, plan: Plan) -> None:
+        """Put a new plan in force."""
+        self.camera.effort = Effort(plan.effort)
+        reel = self.camera.reel
+        if reel is not None and reel.effort != plan.effort:
+            self.chunker.close_screens()
+        self.desktop.set_hold(plan.hold_ms / 1000)
+        takes_frames = plan.frame_interval_ms is not None or plan.frames_on_focus
+        self.desktop.set_damage_hold(self.config.capture.damage_hold.total_seconds() if takes_frames else None)
+        self.conductor.follow(plan)
+        if plan.capture:
+            self.conductor.lift("plan")
+        else:
+            self.conductor.suspend("plan", "; ".join(self.steering.decision.reasons))
+        if self._publisher is not None:
+            self._publisher.wake()
+
+    def _permit(self) -> Permit:
+        from transport.exchange import Permit
+        from transport.limits import Link
+
+        plan, conditions = self.steering.plan, self._observe()
+        if plan.upload is Upload.NOTHING:
+            return Permit(Link.OFFLINE)
+        return Permit(Link(conditions.link), VALUE_MOTION if plan.upload is Upload.EVENTS else 0)
+
+    # -- what the parts tell
+
+    def _stored(self, packed: Packed, kind: str) -> None:
+        size_bytes = len(packed.chunk)
+        self.steering.paid(**{"event_bytes" if kind == "events" else "frame_bytes": size_bytes})
+        self.spool_usage = self.spool.usage()
+
+    def _disk_said(self, error: Exception | None) -> None:
+        if error is None:
+            self._warnings.pop("disk", None)
+        else:
+            self._warnings["disk"] = f"what is recorded waits in memory: {error}"
+
+    def _sent(self, progress: Progress) -> None:
+        self._progress = progress
+        self._warnings.pop("broker", None)
+        if progress.reasons:
+            self._warnings["broker"] = f"{progress.state}: {'; '.join(progress.reasons)}"
+        asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh_budget)
+
+    def _refresh_budget(self) -> None:
+        self.budget = self.ledger.usage(time.time_ns(), clock.boot_ns())
+        self.spool_usage = self.spool.usage()
+
+    def _lost(self, gaps: list[Gap]) -> None:
+        self.chunker.note(gaps)
+
+    # -- what the person commands
+
+    async def _ping(self, request: Mapping[str, Any]) -> Answer:
+        return {}
+
+    async def _status(self, request: Mapping[str, Any]) -> Answer:
+        self.desktop.flush()
+        await asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh_budget)
+        return self._picture().to_answer()
+
+    def _picture(self) -> Status:
+        decision, sizes, progress, spool = self.steering.decision, self.chunker.sizes, self._progress, self.spool_usage
+        if self.conductor.is_paused:
+            state = "paused"
+        elif self.gate.suspended:
+            state = "suspended"
+        else:
+            state = "recording" if self.gate.open else "waiting"
+        month_end = datetime.fromtimestamp(self.budget.period_end_wall_ns / 1e9, ZoneInfo(self._zone))
+        return Status(
+            state=state,
+            state_reasons=self.gate.reasons,
+            plan=decision.value.in_words(),
+            plan_reasons=decision.reasons,
+            recorded=self.conductor.counts | {"frames": self.camera.frames},
+            bytes={
+                "raw": sizes.raw,
+                "encoded": sizes.encoded,
+                "sealed": sizes.sealed,
+                "wire": progress.wire_bytes if progress else 0,
+            },
+            chunks={
+                "closed": sizes.chunks,
+                "sent": progress.archived_chunks if progress else 0,
+                "waiting": spool.chunks,
+            },
+            spool_bytes=spool.disk_bytes,
+            spool_limit_bytes=spool.limit_bytes,
+            budget={
+                "day_used": self.budget.day_used,
+                "day_limit": self.budget.day_limit,
+                "month_used": self.budget.month_used,
+                "month_limit": self.budget.month_limit,
+                "month_end": f"{month_end:%Y-%m-%d}",
+                "forecast_month": self.budget.forecast_month,
+            },
+            refused=dict(self.camera.refused),
+            warnings=(*self._warnings.values(), *self.budget.notes),
+            link=self._observe().link,
+            device=self.device,
+            since_wall_s=self.started_wall_s,
+        )
+
+    async def _pause(self, request: Mapping[str, Any]) -> Answer:
+        seconds = _seconds_of(request)
+        await self.conductor.pause(None if seconds is None else timedelta(seconds=seconds))
+        return {}
+
+    async def _resume(self, request: Mapping[str, Any]) -> Answer:
+        self.conductor.resume()
+        return {}
+
+    async def _stop(self, request: Mapping[str, Any]) -> Answer:
+        self.conductor.stopping.set()
+        return {}
+
+    async def _flush(self, request: Mapping[str, Any]) -> Answer:
+        """Close what is open now; for the demo and for tests that cannot wait for a chunk's age."""
+        self.desktop.flush()
+        await self.chunker.close_all()
+        self.chunker.arm()
+        return {}
+
+    async def _forget(self, request: Mapping[str, Any]) -> Answer:
+        """Delete what has not left this machine: the open chunk, and chunks closed since then."""
+        seconds = _seconds_of(request)
+        await self.conductor.discard_open()
+        hold_back_ns = milliseconds(self.config.capture.hold_back) * 1_000_000
+        since_ns = 0 if seconds is None else time.time_ns() - int(seconds * 1e9)
+        gaps = await asyncio.get_running_loop().run_in_executor(
+            self._pack_thread, self.spool.forget, lambda entry: entry.ready_wall_ns - hold_back_ns >= since_ns
+        )
+        self.chunker.note(gaps)
+        self.spool_usage = self.spool.usage()
+        return {"chunks": len(gaps)}
+
+    async def _withdraw(self, request: Mapping[str, Any]) -> Answer:
+        """End for good: record nothing more, and delete what has not been sent."""
+        self.conductor.suspend("withdrawn", "you have withdrawn your consent")
+        self.home.consent_file.unlink(missing_ok=True)
+        answer = await self._forget({})
+        self.conductor.stopping.set()
+        return answer
+
+    # -- what is learned
+
+    def _read_learned(self) -> dict[str, Any] | None:
+        if not self.home.learned.exists():
+            return None
+        try:
+            learned = json.loads(read_private(self.home.learned, what="what the governor has learned"))
+        except (CaptureError, ValueError):
+            return None  # it learns anew
+        return learned if isinstance(learned, dict) else None
+
+    def _write_learned(self) -> None:
+        write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Return a duration in whole ms."""
+    return round(duration / timedelta(milliseconds=1))
+
+
+def thinning_of(plan: Plan) -> Thinning:
+    """Return the lossy steps of a plan."""
+    return Thinning(
+        move_interval_ms=plan.move_interval_ms,
+        drop_zero_moves=plan.move_interval_ms > 0,
+        tolerance_px=plan.tolerance_px,
+    )
+
+
+def purses_of(usage: Usage) -> dict[str, tuple[Purse, ...]]:
+    """Return what is left of the budget as the governor takes it."""
+    purses: dict[str, tuple[Purse, ...]] = {}
+    whole = ((ALL_LINKS, usage), *((str(link), of_link) for link, of_link in usage.by_link.items()))
+    for name, side in whole:
+        found = []
+        for span, used, limit, end in (
+            (Span.DAY, side.day_used, side.day_limit, usage.day_end_wall_ns),
+            (Span.MONTH, side.month_used, side.month_limit, usage.period_end_wall_ns),
+        ):
+            if limit is not None:
+                found.append(Purse(span, max(0, limit - used), limit, end))
+        if found:
+            purses[name] = tuple(found)
+    return purses
+
+
+def broker_of(config: Config, device: str) -> Broker:
+    """Return where the publisher connects.
+
+    Raises:
+        CaptureError: the password file is missing or readable by others.
+    """
+    from transport.mqtt import Broker, Tls
+
+    section = config.broker
+    password = None
+    if section.password_file:
+        path = Path(section.password_file).expanduser()
+        password = read_private(path, what="the broker's password").decode().rstrip("\n")
+    tls = None
+    if section.tls:
+        ca, certificate, key = (
+            Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
+        )
+        tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
+    return Broker(
+        section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls
+    )
+
+
+def _seconds_of(request: Mapping[str, Any]) -> float | None:
+    seconds = request.get("seconds")
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 3e9:
+        raise CaptureError("a duration must be a positive number of seconds")
+    return float(seconds)
