@@ -169,7 +169,7 @@ class Conductor:
             self._shutter.unblocked(time.monotonic_ns())
             self._arm_frame()
 
-    async def pause(self, duration: timedelta | None) -> None:
+    def pause(self, duration: timedelta | None) -> None:
         """Pause for a time, or (None) until `resume`."""
         self._cancel_resume()
         reason = "you paused it" + ("" if duration is None else f" for {show_duration(duration)}")
