@@ -86,6 +86,9 @@ class Agent:
         self.started_wall_s = int(time.time())
         self.warnings: dict[str, str] = {}
         self.progress: Progress | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._refreshing = False
+        self._observing = False
         self._closing = contextlib.AsyncExitStack()
         self._camera_thread = self._owned_thread("camera")
         self._pack_thread = self._owned_thread("pack")
@@ -127,6 +130,7 @@ class Agent:
                 screens_ms=SCREENS_PER_EVENTS * milliseconds(config.capture.chunk_age),
                 screens_bytes=config.capture.chunk_size,
                 hold_back_ns=milliseconds(config.capture.hold_back) * NS_PER_MS,
+                spool_ns=milliseconds(config.spool.age) * NS_PER_MS,
             ),
             now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
             thinning=lambda: thinning_of(self.steering.plan),
@@ -203,22 +207,29 @@ class Agent:
             NoDisplay, NoPermission: there is no display to record, or it went away.
         """
         loop = asyncio.get_running_loop()
-        await self.control.start()
-        self._closing.push_async_callback(self.control.stop)
         await self.power.start(self._conditions_changed)
         self._closing.push_async_callback(self.power.stop)
         await self.network.start(self._conditions_changed)
         self._closing.push_async_callback(self.network.stop)
         await self.desktop.start(loop, self.conductor)
+        self._observing = True
+        self.steering.start()
+        self._conditions_changed()
+        if not self.steering.plan.capture:
+            self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
+        await self.control.start()
+        self._closing.push_async_callback(self.control.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.conductor.stopping.set)
         self.steering.activity(True)
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 publishing = tasks.create_task(self._publish(), name="publisher")
                 await self.conductor.stopping.wait()
                 await self.conductor.close()
                 publishing.cancel()
+                self._tasks = None
         finally:
             self.steering.stop()
             self._write_learned()
@@ -242,6 +253,8 @@ class Agent:
     # -- conditions and plan
 
     def _conditions_changed(self) -> None:
+        if not self._observing:
+            return  # told while the sources start; looked at when all of them have
         power = self.power.current()
         for cause, holds, reason in (
             ("lock", power.locked, "the screen is locked"),
@@ -263,9 +276,6 @@ class Agent:
         spool = self.spool_usage
         return Conditions(
             wall_ns=time.time_ns(),
-            paused=self.conductor.is_paused,
-            locked=power.locked,
-            asleep=power.sleeping,
             idle=self.conductor.is_idle,
             on_battery=power.on_battery,
             battery_ratio=power.battery_ratio,
@@ -323,7 +333,14 @@ class Agent:
         self.warnings.pop("broker", None)
         if progress.reasons:
             self.warnings["broker"] = f"{progress.state}: {'; '.join(progress.reasons)}"
-        asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh)
+        if not self._refreshing and self._tasks is not None:
+            self._refreshing = True
+            self._tasks.create_task(self._look_again(), name="look at the budget")
+
+    async def _look_again(self) -> None:
+        self._refreshing = False
+        await self.refresh()
+        self.steering.ask()
 
     async def refresh(self) -> None:
         """Look anew at the budget and the spool."""
