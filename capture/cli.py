@@ -75,8 +75,9 @@ def _mount_transport() -> None:
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     if named in {None, "collect", "broker", "archive"}:
         import transport.cli
+        from capture.keyfiles import read_private
 
-        transport.cli.mount(app)
+        transport.cli.mount(app, lambda path, what: read_private(path, what=what))
 
 
 def home() -> Home:
@@ -133,7 +134,7 @@ def consent(
     ] = None,
 ) -> None:
     """Read what this configuration records, and say yes or no."""
-    from capture.agent import terms_of
+    from capture.agreement import terms_of
     from capture.consent import Consent, digest, notice
     from capture.keyfiles import write_private
 
@@ -270,9 +271,12 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
     """Validate the configuration and say what it means."""
-    from capture.config import describe
+    from capture.effects import Rates, describe
 
-    say(describe(load(config)))
+    checked = load(config)
+    learned = home().learned
+    rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
+    say(describe(checked, rates))
 
 
 @keys_app.command("archive")

@@ -169,7 +169,7 @@ class Conductor:
             self._shutter.unblocked(time.monotonic_ns())
             self._arm_frame()
 
-    async def pause(self, duration: timedelta | None) -> None:
+    def pause(self, duration: timedelta | None) -> None:
         """Pause for a time, or (None) until `resume`."""
         self._cancel_resume()
         reason = "you paused it" + ("" if duration is None else f" for {show_duration(duration)}")
@@ -208,8 +208,12 @@ class Conductor:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._chunker.close_all()
 
+    def discard_events(self) -> None:
+        """Forget the open draft."""
+        self._recorder.close(self._now_ms())
+
     async def discard_open(self) -> None:
         """Forget what is open and in no chunk yet."""
-        self._recorder.close(self._now_ms())
+        self.discard_events()
         if self._camera is not None:
             await self._camera.cut()

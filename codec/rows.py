@@ -114,6 +114,8 @@ def decode_rows(section: bytes) -> list[Row]:
 def _decode_content(cursor: Cursor) -> list[Row]:
     count = cursor.varint(limit=MAX_ROWS, name="the number of rows")
     shape_count = cursor.varint(limit=count, name="the number of shapes")
+    if count and not shape_count:
+        raise Corrupt("a rows section has rows of no shape", offset=cursor.offset)
     string_count = cursor.varint(limit=min(cursor.left_bytes, MAX_STRINGS), name="the number of strings")
     sizes = [cursor.varint(limit=cursor.left_bytes, name="a string's length") for _ in range(string_count)]
     strings = [_text(cursor.take(size, name="a string")) for size in sizes]

@@ -16,6 +16,7 @@ full. What this does not protect from: a device that fills the archive with well
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -148,6 +149,7 @@ class Collector:
         self._dialer = Dialer(settings.broker)
         self._waiting: dict[str, _Waiting] = {}
         self._something_waits = asyncio.Event()
+        self._enough_waits = asyncio.Event()
 
     async def run(self) -> None:
         """Collect until cancelled, connecting again whenever the connection ends.
@@ -175,7 +177,6 @@ class Collector:
                 )
 
     async def _serve(self, connection: Connection, executor: ThreadPoolExecutor) -> None:
-        self._waiting.clear()
         group = self.settings.group if connection.mqtt5 else None
         try:
             await connection.subscribe(up_filter(group=group), qos=1)
@@ -273,18 +274,19 @@ class Collector:
             waiting.nacks.append(outcome.nack)
         waiting.count += 1
         self._something_waits.set()
+        if waiting.count >= self.settings.answer_most or len(self._waiting) >= DEVICES_WAITING:
+            self._enough_waits.set()
 
     async def _answers(self, connection: Connection) -> None:
         """Answer the devices, gathering for a moment."""
         while True:
             await self._something_waits.wait()
-            ripe = {device for device, waiting in self._waiting.items() if waiting.count >= self.settings.answer_most}
-            if not ripe:
-                await asyncio.sleep(self.settings.answer_delay_s)
-                ripe = set(self._waiting)
-            answers = {device: self._waiting.pop(device) for device in ripe}
-            if not self._waiting:
-                self._something_waits.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.answer_delay_s):
+                    await self._enough_waits.wait()
+            answers, self._waiting = self._waiting, {}
+            self._something_waits.clear()
+            self._enough_waits.clear()
             for device, waiting in answers.items():
                 for answer in _answers_of(waiting):
                     await connection.publish(ack_topic(device), pack_answer(answer), qos=0)

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from codec import reader
 from codec.errors import CodecError, Denied
 from codec.model import ChunkId, Frame, KeyClass, PointerKind, Row
 from codec.reader import Event, KeyEvent, Recording
+from transport.errors import Missing
 
 if TYPE_CHECKING:
     from codec.seal import ArchivePrivateKey
@@ -51,6 +53,10 @@ class Exported:
     rows: int = 0
     frames: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+
+    def to_answer(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        return asdict(self)
 
 
 def export(
@@ -107,11 +113,10 @@ def _export_device(
 
     def recordings() -> Iterator[Recording]:
         for chunk_id in sorted(chunk_ids):
-            data = store.get(chunk_id)
-            if data is None:  # erased since the archive was listed
-                continue
             try:
-                recording = reader.open(data, private, purpose=purpose, now_s=now_s)
+                recording = reader.open(store.get(chunk_id), private, purpose=purpose, now_s=now_s)
+            except Missing:  # erased since the archive was listed
+                continue
             except Denied:
                 made.left_out["not permitted, expired, or sealed for another key"] += 1
                 continue
@@ -207,10 +212,10 @@ def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lam
     chunk_ids = sorted(store.iterate())
     explained: dict[tuple[str, int], list[Range]] = {}
     for done, chunk_id in enumerate(chunk_ids, 1):
-        data = store.get(chunk_id)
         try:
-            if data is not None:
-                _verify_chunk(data, chunk_id, private, report, explained)
+            _verify_chunk(store.get(chunk_id), chunk_id, private, report, explained)
+        except Missing:  # erased since the archive was listed
+            continue
         except CodecError as error:
             report.problems.append(f"{chunk_id}: {error}")
         progress(done, len(chunk_ids))
@@ -276,3 +281,45 @@ def holes(ranges: Iterable[Range]) -> list[Range]:
             found.append((expected, first - 1))
         expected = max(expected, last + 1)
     return found
+
+
+def describe_export(done: Exported) -> str:
+    """Return an export's outcome as lines for a person."""
+    lines = [
+        f"{done.folder}: {done.devices} device{'s' * (done.devices != 1)}, {done.chunks:,} chunks, {done.events:,} events, "
+        f"{done.rows:,} rows, {done.frames:,} frames"
+    ]
+    lines += [f"left out: {count:,} chunks, {reason}" for reason, count in done.left_out.items()]
+    return "\n".join(lines)
+
+
+def describe_report(report: Report) -> str:
+    """Return a verification's outcome as lines for a person."""
+    lines = [
+        f"{report.chunks:,} chunks decoded: {report.events:,} events, {report.rows:,} rows, {report.frames:,} frames, "
+        f"{report.bytes:,} bytes"
+    ]
+    lines += [f"damaged: {problem}" for problem in report.problems]
+    lines += [f"missing, with no gap record: {hole}" for hole in report.holes]
+    lines.append("sound" if report.is_sound else "NOT sound")
+    return "\n".join(lines)
+
+
+def describe(recording: Recording) -> str:
+    """Return what a chunk says of itself and holds, as lines for a person."""
+    meta, body = recording.meta, recording.body
+    wall = datetime.fromtimestamp(meta.wall_t0_ns / 1e9, UTC)
+    frames = sum(1 for _ in recording.frames())
+    facts = {
+        "chunk": recording.header.chunk_id,
+        "recorded": f"{wall:%Y-%m-%d %H:%M:%S} UTC, for {meta.duration_ms / 1000:.1f} s, by {meta.agent}",
+        "purposes": ", ".join(meta.purposes) or "none",
+        "consent": meta.consent.hex() or "none",
+        "expires": f"{datetime.fromtimestamp(meta.expires_s, UTC):%Y-%m-%d}" if meta.expires_s else "never",
+        "holds": f"{len(body.pointer):,} pointer events, {len(body.keys):,} key events, {len(body.rows):,} rows, "
+        f"{frames:,} frames",
+        "lossy steps": ", ".join(meta.lossy) or "none",
+        "counters": ", ".join(f"{name}: {count:,}" for name, count in meta.counters.items()) or "none",
+    }
+    rows = [f"  {row.t_ms / 1000:9.3f} s  {row.kind}  {dict(row.fields)}" for row in body.rows]
+    return "\n".join([*(f"{name:12}{value}" for name, value in facts.items()), *rows])

@@ -1,8 +1,8 @@
 """Shell: one segment file of the spool: append, read, mark, erase, and find out what is in it.
 
 It holds no file open between calls: a chunk a minute makes that free, and a disk that went away shows at once.
-What it guarantees: `append` returns after the record is on the disk; a mark is on the disk when `mark` returns; a damaged
-record costs itself and no other. What it does not: it never decides what to keep (transport/spool.py does).
+What it guarantees: `append` returns after the record is on the disk; a mark is on the disk when `mark` returns; a
+damaged record costs itself and no other. It never decides what to keep (transport/spool.py does).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Segment:
     """One file of the spool.
 
     Attributes:
-        path, header: which. closed: nothing is appended any more. count, end, live, live_bytes: records, the append offset,
-        records marked LIVE and their payload bytes. first_seq, last_seq: of its records (last_seq -1 when empty).
-        min_ready_ns, max_ready_ns: of its records. damaged_bytes: found unreadable when it was scanned.
+        path, header: which. closed: nothing is appended any more. count: records. end: the append offset.
+        live, live_bytes: records marked LIVE and their payload bytes. first_seq, last_seq: of its records (last_seq -1
+        when empty). min_ready_ns, max_ready_ns: of its records. damaged_bytes: found unreadable when it was scanned.
     """
 
     __slots__ = (
@@ -230,11 +230,8 @@ class Segment:
             payload = read_exactly(handle, record.header.size_bytes, record.offset + layout.RECORD_BYTES)
         return payload if zlib.crc32(payload) == record.header.payload_crc else None
 
-    def mark(self, records: Iterable[Record], mark: Mark, *, erase: bool = False) -> None:
+    def mark(self, records: Iterable[Record], mark: Mark) -> None:
         """Say what became of records, durably.
-
-        Args:
-            records: of this segment. mark: what. erase: also overwrite their payloads with zeros.
 
         Raises:
             OSError: the marks hold in memory, and perhaps on the disk.
@@ -248,9 +245,27 @@ class Segment:
         with opened(self.files, self.path, Open.WRITE) as handle:
             for record in chosen:
                 write_all(handle, bytes([mark]), layout.MARKS_OFFSET + record.header.slot)
-                if erase:
-                    _zero(handle, record.offset + layout.RECORD_BYTES, record.header.size_bytes)
             handle.sync()
+
+    def erase(self, records: Sequence[Record]) -> None:
+        """Overwrite payloads with zeros, durably, then mark them: a mark FORGOTTEN on the disk means that they are gone.
+
+        Raises:
+            OSError: they count as forgotten in memory; on the disk, not for sure.
+        """
+        try:
+            with opened(self.files, self.path, Open.WRITE) as handle:
+                for record in records:
+                    _zero(handle, record.offset + layout.RECORD_BYTES, record.header.size_bytes)
+                handle.sync()
+        except OSError:
+            for record in records:
+                if record.mark is Mark.LIVE:
+                    self.live -= 1
+                    self.live_bytes -= record.header.size_bytes
+                record.mark = Mark.FORGOTTEN
+            raise
+        self.mark(records, Mark.FORGOTTEN)
 
     def _adopt(self, summary: Summary, size: int, marks: bytes) -> None:
         """Take the figures of a summary."""

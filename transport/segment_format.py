@@ -231,17 +231,27 @@ def pack_state(state: State) -> bytes:
     return _sealed(body).ljust(STATE_SLOT_BYTES, b"\0")
 
 
-def parse_state(data: bytes) -> State | None:
-    """Return the newer of the valid slots of a state file, or None where there is none."""
-    found = []
+def parse_state(data: bytes) -> tuple[State | None, bool]:
+    """Return the newer of the valid slots of a state file (None where there is none), and whether to doubt it.
+
+    A slot that is neither valid nor empty may have been the newer one.
+    """
+    found: list[State] = []
+    in_doubt = False
     for offset in (0, STATE_SLOT_BYTES):
         field = data[offset : offset + _STATE.size]
+        if not any(field):
+            continue
+        in_doubt = True
         if len(field) == _STATE.size and _intact(field):
             magic, counter, epoch, next_seq, device_field, _ = _STATE.unpack(field)
             device = _device(device_field)
             if magic == _STATE_MAGIC and device is not None:
                 found.append(State(counter, device, epoch, next_seq))
-    return max(found, key=lambda state: state.counter, default=None)
+                in_doubt = False
+        if in_doubt:
+            break
+    return max(found, key=lambda state: state.counter, default=None), in_doubt
 
 
 def _sealed(body: bytes) -> bytes:

@@ -2,12 +2,12 @@
 
 Guarantees, given a disk that keeps what it reported as synced:
 
-* A chunk is on the disk when `put` returns, and stays until it is acknowledged, dropped to make room, expired or forgotten.
-* A chunk id is used once: sequence numbers follow each other without holes, and where the newest record's number cannot be
-  read for sure, a new epoch begins.
+* A chunk is on the disk when `put` returns, and stays until it is acknowledged, dropped for room, expired or forgotten.
+* A chunk id is used once: sequence numbers follow each other without holes, and where the newest record's number cannot
+  be read for sure, a new epoch begins.
 * The files never take more than `limit_bytes`. What is dropped for that is returned, so that it becomes a gap record.
 * Acknowledging, forgetting and removing need no space: they work while the disk is full.
-* A damaged record costs itself: it is marked, counted and skipped. Opening never fails because of what is in the files.
+* A damaged record costs itself: it is marked, counted and skipped. Opening never fails for what is in the files.
 * `forget` overwrites the chunk's bytes. (What a file system or an SSD keeps of overwritten blocks is out of reach; the
   chunks are sealed for a key that this machine does not have.)
 
@@ -16,8 +16,8 @@ Write order, and what a crash after each step leaves:
 * put: record, sync (crash: a torn record, which fails its CRC: the id was never returned as stored) → return.
 * roll: summary into the old page, sync (crash: that segment is scanned at opening) → new page, sync, folder sync.
 * acknowledge: mark, sync (crash: sent again, and the archive discards the copy).
-* remove: the next sequence number into the state file, sync → unlink, folder sync (crash: the segment is removed then).
-* forget: mark and zeros, sync → return (crash: not yet confirmed to the owner, who asks again).
+* remove: the next sequence number into the state file, sync → unlink, folder sync (crash: it is removed at opening).
+* forget: zeros, sync (crash: the record counts as damaged) → mark, sync → return.
 
 Files: `NNNNNNNN.seg` (transport/segment_format.py), `state` (two slots, written in turn, in place), `lock`. Values fall into
 eight lanes, each with its own segments, so that dropping the worthless frees whole files. An instance may be used from
@@ -26,10 +26,8 @@ several threads; one process at a time holds the folder.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import random
-import secrets
 import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -40,9 +38,10 @@ from pathlib import Path
 from codec.model import DEVICE_PATTERN, ChunkId
 from transport import segment_format as layout
 from transport.errors import SpoolFull, StorageFailed, TooLarge
-from transport.fs import Files, Handle, Open, opened, read_exactly, write_all
-from transport.segment import Record, Segment, serial_of
-from transport.segment_format import Mark, SegmentHeader, State
+from transport.fs import Files
+from transport.segment import Record, Segment
+from transport.segment_format import Mark
+from transport.shelf import Shelf
 
 MIN_LIMIT_BYTES = 1 << 20
 """Below this, pages and rolling would take most of the space."""
@@ -51,12 +50,6 @@ MAX_SEGMENT_BYTES = 4 << 20
 MIN_SEGMENT_BYTES = 64 << 10
 SEGMENTS_IN_LIMIT = 32
 """A segment is a 32nd of the limit: that is the granule in which room is made."""
-
-LOADED_SEGMENTS = 16
-"""Indexes kept in memory. One has at most 3904 records, so memory does not grow with the spool."""
-
-BAD_FILES_KEPT = 4
-"""Unreadable segments are set aside under the name `*.bad`, at most this many."""
 
 LANE_SHIFT = 5
 READY_BATCH = 64
@@ -92,9 +85,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class SpoolUsage:
-    """What the spool holds. chunks, live_bytes: unacknowledged ones. disk_bytes: of all files; limit_bytes: at most that.
+    """What the spool holds.
 
-    by_value: (chunks, bytes) per lane's lowest value. counters: since opening, by name.
+    Attributes:
+        chunks, live_bytes: what waits. disk_bytes: of all files; limit_bytes: at most that.
+        by_value: (chunks, bytes) per lane's lowest value. counters: since opening, by name.
     """
 
     chunks: int
@@ -109,27 +104,19 @@ class Spool:
     """See the module. Make one with `Spool.open`."""
 
     def __init__(
-        self, files: Files, directory: Path, *, device: str, limit_bytes: int, when_full: WhenFull, min_free_bytes: int
+        self, shelf: Shelf, *, limit_bytes: int, when_full: WhenFull = WhenFull.PAUSE, min_free_bytes: int = 0
     ) -> None:
-        self.files = files
-        self.directory = directory
-        self.device = device
+        self.device = shelf.device
         self.limit_bytes = limit_bytes
         self.when_full = when_full
         self.min_free_bytes = min_free_bytes
         self.segment_bytes = min(MAX_SEGMENT_BYTES, max(MIN_SEGMENT_BYTES, limit_bytes // SEGMENTS_IN_LIMIT))
-        self.counters: dict[str, int] = {}
+        self._shelf = shelf
         self._guard = threading.RLock()
-        self._segments: dict[int, Segment] = {}
-        self._active: dict[int, Segment] = {}
-        self._recent: dict[int, None] = {}  # serials of segments with a loaded index, least recently used first
-        self._state = State(0, device, 0, 0)
-        self._next_seq = 0
-        self._next_serial = 0
         self._unconfirmed: dict[ChunkId, int] = {}  # put failed after writing: id -> CRC of the bytes
+        self._unerased: set[ChunkId] = set()  # forget failed half-way
         self._losses: list[Gap] = []
         self._listeners: list[Callable[[], None]] = []
-        self._lock_file: Handle | None = None
 
     # -- opening and closing
 
@@ -155,41 +142,24 @@ class Spool:
             rng: draws epochs; by default the system's generator.
 
         Raises:
-            Busy: another process holds it. StorageFailed: the folder cannot be made or read. ValueError: a wrong argument.
+            Busy: another process holds it. StorageFailed: the folder cannot be made, read or written.
+            ValueError: a wrong argument.
         """
         if not DEVICE_PATTERN.fullmatch(device):
             raise ValueError(f"a device id is 4 to 32 of a-z, 0-9 and '-', not {device!r}")
         if limit_bytes < MIN_LIMIT_BYTES:
             raise ValueError(f"the spool's limit is at least {MIN_LIMIT_BYTES:,} bytes, not {limit_bytes:,}")
-        spool = cls(
-            files,
-            directory,
-            device=device,
-            limit_bytes=limit_bytes,
-            when_full=WhenFull(when_full),
-            min_free_bytes=min_free_bytes,
-        )
+        policy = WhenFull(when_full)
         try:
-            files.make_dir(directory)
-            spool._lock_file = files.lock(directory / "lock")
-            spool._recover(rng or secrets.SystemRandom())
+            shelf = Shelf(files, directory, device=device, rng=rng or random.SystemRandom())
         except OSError as error:
-            spool.close()
             raise _storage_failed("the spool cannot be opened", directory, error) from error
-        except BaseException:
-            spool.close()
-            raise
-        return spool
+        return cls(shelf, limit_bytes=limit_bytes, when_full=policy, min_free_bytes=min_free_bytes)
 
     def close(self) -> None:
         """Let go of the folder. Everything is on the disk already."""
         with self._guard:
-            for segment in self._active.values():
-                segment.close()
-            self._active.clear()
-            if self._lock_file is not None:
-                self._lock_file.close()
-                self._lock_file = None
+            self._shelf.close()
 
     def __enter__(self) -> Spool:
         return self
@@ -207,7 +177,7 @@ class Spool:
     def next_id(self) -> ChunkId:
         """Return the id of the next chunk. It is used up by `put`; until then it stays the next one."""
         with self._guard:
-            return ChunkId(self.device, self._state.epoch, self._next_seq)
+            return ChunkId(self.device, self._shelf.epoch, self._shelf.next_seq)
 
     def put(self, chunk_id: ChunkId, chunk: bytes, *, value: int, ready_wall_ns: int) -> list[Gap]:
         """Store a chunk durably.
@@ -242,10 +212,10 @@ class Spool:
             except OSError as error:
                 self._losses.extend(gaps)
                 if not again and chunk_id in self._unconfirmed:
-                    self._next_seq += 1
-                raise _storage_failed("the chunk could not be stored", self.directory, error) from error
+                    self._shelf.next_seq += 1
+                raise _storage_failed("the chunk could not be stored", self._shelf.directory, error) from error
             if not again:
-                self._next_seq += 1
+                self._shelf.next_seq += 1
             self._unconfirmed.pop(chunk_id, None)
         for listener in list(self._listeners):
             listener()
@@ -262,11 +232,11 @@ class Spool:
     def refuse(self, ids: Iterable[ChunkId], reason: str) -> list[Gap]:
         """Give up chunks that the collector will never take, and return them as gaps."""
         refused = self._settle(ids, Mark.QUARANTINED)
-        self._count("refused", len(refused))
+        self._shelf.count("refused", len(refused))
         return [_gap(record, f"refused: {reason}") for record in refused]
 
     def forget(self, which: Collection[ChunkId] | Callable[[Entry], bool]) -> list[Gap]:
-        """Erase chunks: mark them and overwrite their bytes, also of those that were sent and still lie in the files.
+        """Erase chunks: overwrite their bytes and mark them, also those that were sent and still lie in the files.
 
         Args:
             which: ids, or a predicate over everything in the spool.
@@ -275,39 +245,48 @@ class Spool:
             those that were still waiting: to be recorded as gaps.
 
         Raises:
-            StorageFailed: not everything is erased for sure; ask again.
+            StorageFailed: not everything is erased for sure, but nothing of it will be sent; ask again.
         """
         chosen: Callable[[Entry], bool] = which if callable(which) else (lambda entry: entry.chunk_id in which)
         gaps: list[Gap] = []
         with self._guard:
-            for segment in list(self._segments.values()):
+            for segment in self._shelf.segments():
                 try:
-                    records = [
-                        record
-                        for record in self._load(segment)
-                        if record.mark is not Mark.FORGOTTEN and chosen(_entry(record))
-                    ]
-                    gaps += [_gap(record, "forgotten") for record in records if record.mark is Mark.LIVE]
-                    if records:
-                        segment.mark(records, Mark.FORGOTTEN, erase=True)
+                    self._forget_in(segment, chosen, gaps)
                 except OSError as error:
+                    self._losses.extend(gaps)
                     raise _storage_failed("not everything could be erased", segment.path, error) from error
-                self._tidy(segment)
-            self._count("forgotten", len(gaps))
+                self._shelf.tidy(segment)
+            self._shelf.count("forgotten", len(gaps))
         return gaps
+
+    def _forget_in(self, segment: Segment, chosen: Callable[[Entry], bool], gaps: list[Gap]) -> None:
+        records = [
+            record
+            for record in self._shelf.load(segment)
+            if (record.mark is not Mark.FORGOTTEN or record.header.chunk_id in self._unerased)
+            and chosen(_entry(record))
+        ]
+        if not records:
+            return
+        gaps += [_gap(record, "forgotten") for record in records if record.mark is Mark.LIVE]
+        ids = {record.header.chunk_id for record in records}
+        self._unerased |= ids
+        segment.erase(records)
+        self._unerased -= ids
 
     def expire(self, before_wall_ns: int) -> list[Gap]:
         """Drop what was ready before `before_wall_ns` and could not be sent since; return it as gaps."""
         gaps: list[Gap] = []
         with self._guard:
-            for segment in list(self._segments.values()):
+            for segment in self._shelf.segments():
                 if segment.live and segment.min_ready_ns < before_wall_ns:
-                    with self._noted("expire"):
-                        old = [r for r in self._live(segment) if r.header.ready_wall_ns < before_wall_ns]
+                    with self._shelf.noted("expire"):
+                        old = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
                         gaps += [_gap(record, "expired") for record in old]
                         segment.mark(old, Mark.DROPPED)
-                    self._tidy(segment)
-            self._count("expired", len(gaps))
+                    self._shelf.tidy(segment)
+            self._shelf.count("expired", len(gaps))
         return gaps
 
     # -- reading
@@ -323,15 +302,15 @@ class Spool:
         found: list[Entry] = []
         seen = set(skip)
         with self._guard:
-            for segment in self._by_lane():
+            for segment in self._shelf.by_lane():
                 if len(found) >= most:
                     break
                 if not segment.live or segment.min_ready_ns > now_wall_ns:
                     continue
                 if (segment.header.lane << LANE_SHIFT) + (1 << LANE_SHIFT) <= min_value:
                     continue
-                with self._noted("read"):
-                    for record in self._live(segment):
+                with self._shelf.noted("read"):
+                    for record in self._shelf.live(segment):
                         header = record.header
                         if header.ready_wall_ns > now_wall_ns or header.value < min_value or header.chunk_id in seen:
                             continue
@@ -343,13 +322,17 @@ class Spool:
 
     def next_ready_wall_ns(self, now_wall_ns: int) -> int | None:
         """Return when the next chunk that is held back now becomes ready, or None when none is held back."""
-        moments: list[int] = []
+        soonest: int | None = None
         with self._guard:
-            for segment in self._segments.values():
-                if segment.live and segment.max_ready_ns > now_wall_ns:
-                    with self._noted("read"):
-                        moments += [r.header.ready_wall_ns for r in self._live(segment)]
-        return min((moment for moment in moments if moment > now_wall_ns), default=None)
+            held = [s for s in self._shelf.segments() if s.live and s.max_ready_ns > now_wall_ns]
+            for segment in sorted(held, key=lambda segment: segment.min_ready_ns):
+                if soonest is not None and segment.min_ready_ns >= soonest:
+                    break
+                with self._shelf.noted("read"):
+                    moments = [record.header.ready_wall_ns for record in self._shelf.live(segment)]
+                    later = [moment for moment in moments if moment > now_wall_ns]
+                    soonest = min([*later, soonest] if soonest is not None else later, default=None)
+        return soonest
 
     def read(self, chunk_id: ChunkId) -> bytes | None:
         """Return a waiting chunk's bytes, or None when it waits no longer or is damaged (which is noted as a loss).
@@ -358,7 +341,7 @@ class Spool:
             StorageFailed: the disk would not read; it still waits.
         """
         with self._guard:
-            for segment, record in self._find(chunk_id):
+            for segment, record in self._shelf.find(chunk_id):
                 if record.mark is not Mark.LIVE:
                     continue
                 try:
@@ -367,21 +350,21 @@ class Spool:
                     raise _storage_failed("a chunk could not be read", segment.path, error) from error
                 if payload is not None:
                     return payload
-                with self._noted("mark"):
+                with self._shelf.noted("mark"):
                     segment.mark([record], Mark.QUARANTINED)
-                self._count("quarantined")
+                self._shelf.count("quarantined")
                 self._losses.append(_gap(record, "damaged"))
         return None
 
     def entries(self) -> Iterator[Entry]:
         """Yield everything that waits, held back or not, in no particular order; a snapshot per segment."""
         with self._guard:
-            segments = list(self._segments.values())
+            segments = self._shelf.segments()
         for segment in segments:
             with self._guard:
                 found: list[Entry] = []
-                with self._noted("read"):
-                    found = [_entry(record) for record in self._live(segment)]
+                with self._shelf.noted("read"):
+                    found = [_entry(record) for record in self._shelf.live(segment)]
             yield from found
 
     def take_losses(self) -> list[Gap]:
@@ -394,74 +377,30 @@ class Spool:
         """Return the spool's figures."""
         with self._guard:
             by_value: dict[int, tuple[int, int]] = {}
-            for segment in self._segments.values():
+            for segment in self._shelf.segments():
                 chunks, size = by_value.get(segment.header.lane << LANE_SHIFT, (0, 0))
                 by_value[segment.header.lane << LANE_SHIFT] = (chunks + segment.live, size + segment.live_bytes)
             return SpoolUsage(
-                chunks=sum(segment.live for segment in self._segments.values()),
-                live_bytes=sum(segment.live_bytes for segment in self._segments.values()),
-                disk_bytes=self._disk_bytes(),
+                chunks=sum(segment.live for segment in self._shelf.segments()),
+                live_bytes=sum(segment.live_bytes for segment in self._shelf.segments()),
+                disk_bytes=self._shelf.disk_bytes(),
                 limit_bytes=self.limit_bytes,
                 by_value=by_value,
-                counters=dict(self.counters),
+                counters=dict(self._shelf.counters),
             )
 
     # -- inside
-
-    def _recover(self, rng: random.Random) -> None:
-        """Read what an earlier run left."""
-        in_doubt = False
-        serials = {serial_of(Path(name)): name for name in self.files.list_dir(self.directory)}
-        self._next_serial = max(serials, default=-1) + 1
-        for serial, name in sorted(serials.items()):
-            if serial < 0:
-                continue
-            path = self.directory / name
-            try:
-                segment = Segment.recover(self.files, path)
-            except OSError:
-                self._count("unreadable-segments")
-                in_doubt = True
-                continue
-            if segment is None:
-                with self._noted("unlink"):
-                    self.files.unlink(path)
-                continue
-            if segment.damaged_bytes:
-                self._count("damaged-bytes", segment.damaged_bytes)
-                in_doubt = True
-            if segment.count == 0:
-                self._set_aside(segment)
-                continue
-            self._segments[serial] = segment
-            if segment.loaded:
-                self._touch(segment)
-        state = self._read_state()
-        newest = max(
-            (s.last_seq for s in self._segments.values() if state and s.header.epoch == state.epoch), default=-1
-        )
-        if state is None or in_doubt or state.device != self.device:
-            used = {segment.header.epoch for segment in self._segments.values()} | ({state.epoch} if state else set())
-            epoch = next(number for number in iter(lambda: rng.getrandbits(32), None) if number not in used)
-            self._count("new-epoch")
-            self._state = State(state.counter if state else 0, self.device, epoch, 0)
-            self._write_state()
-        else:
-            self._state = state
-            self._next_seq = max(state.next_seq, newest + 1)
-        for segment in list(self._segments.values()):
-            self._tidy(segment)
 
     def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
         """Store into the lane's segment; on trouble make a second attempt in a new one, with room made if that helps."""
         lane = value >> LANE_SHIFT
         for attempt in (1, 2):
             try:
-                segment = self._segment_for(lane, chunk_id, len(chunk))
+                segment = self._shelf.segment_for(lane, chunk_id, len(chunk), self.segment_bytes)
                 self._unconfirmed[chunk_id] = zlib.crc32(chunk)
                 segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
             except OSError as error:
-                self._count("failed-writes")
+                self._shelf.count("failed-writes")
                 if attempt == 2:
                     raise
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -472,174 +411,69 @@ class Spool:
             else:
                 return
 
-    def _segment_for(self, lane: int, chunk_id: ChunkId, size_bytes: int) -> Segment:
-        """Return a segment of the lane that takes the chunk, closing the one before if need be."""
-        segment = self._active.get(lane)
-        if segment is not None and not segment.fits(size_bytes, self.segment_bytes):
-            del self._active[lane]
-            if not segment.closed:
-                segment.close()
-            self._tidy(segment)
-            segment = None
-        if segment is None:
-            serial = self._next_serial
-            self._next_serial += 1
-            header = SegmentHeader(serial, lane, chunk_id.device, chunk_id.epoch)
-            segment = Segment.create(self.files, self.directory / f"{serial:08x}.seg", header)
-            self._segments[serial] = self._active[lane] = segment
-        return segment
-
     def _make_room(self, needed: int, lane: int) -> list[Gap]:
         """Drop until `needed` bytes (and a page) fit, as `when_full` says."""
         gaps: list[Gap] = []
         needed += layout.PAGE_BYTES
-        while self._disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
+        while self._shelf.disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
             victim = self._victim(lane)
             if victim is None:
                 self._losses.extend(gaps)
-                self._count("full")
+                self._shelf.count("full")
                 raise SpoolFull(needed_bytes=needed, limit_bytes=self.limit_bytes)
             gaps += self._drop(victim)
-        self._count("dropped", len(gaps))
+        self._shelf.count("dropped", len(gaps))
         return gaps
 
     def _disk_is_short(self, needed: int) -> bool:
         if self.min_free_bytes <= 0:
             return False
         try:
-            return self.files.free_bytes(self.directory) < self.min_free_bytes + needed
+            return self._shelf.files.free_bytes(self._shelf.directory) < self.min_free_bytes + needed
         except OSError:
             return False
 
     def _victim(self, lane: int) -> Segment | None:
         """Return the segment to give up for a chunk of this lane, or None when there is none."""
-        dead = next((segment for segment in self._segments.values() if not segment.live), None)
+        segments = self._shelf.segments()
+        dead = next((segment for segment in segments if not segment.live), None)
         if dead is not None or self.when_full is WhenFull.PAUSE:
             return dead
         if self.when_full is WhenFull.DROP_OLDEST:
-            return self._segments[min(self._segments)] if self._segments else None
-        lower = [segment for segment in self._segments.values() if segment.header.lane <= lane]
+            return segments[0] if segments else None
+        lower = [segment for segment in segments if segment.header.lane <= lane]
         return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
 
     def _drop(self, segment: Segment) -> list[Gap]:
         """Remove a segment with all that is in it."""
         gaps: list[Gap] = []
-        with self._noted("drop"):
-            gaps = [_gap(record, "spool-full") for record in self._live(segment)]
+        with self._shelf.noted("drop"):
+            gaps = [_gap(record, "spool-full") for record in self._shelf.live(segment)]
         try:
-            self._remove(segment)
+            self._shelf.remove(segment)
         except OSError as error:
             self._losses.extend(gaps)
             raise _storage_failed("no room could be made in the spool", segment.path, error) from error
         return gaps
 
-    def _tidy(self, segment: Segment) -> None:
-        """Remove a closed segment without waiting chunks; on trouble it stays and is tried again later."""
-        if segment.live == 0 and segment.closed:
-            with self._noted("remove"):
-                self._remove(segment)
-
-    def _remove(self, segment: Segment) -> None:
-        if self._next_seq > self._state.next_seq:
-            self._write_state()  # else the highest sequence number might leave with the file
-        with contextlib.suppress(FileNotFoundError):
-            self.files.unlink(segment.path)
-        serial = segment.header.serial
-        self._segments.pop(serial, None)
-        self._recent.pop(serial, None)
-        if self._active.get(segment.header.lane) is segment:
-            del self._active[segment.header.lane]
-        self.files.sync_dir(self.directory)
-
-    def _set_aside(self, segment: Segment) -> None:
-        """Rename a file without a readable record, keeping only a few such."""
-        with self._noted("set aside"):
-            self.files.rename(segment.path, segment.path.with_suffix(".bad"))
-            bad = [name for name in self.files.list_dir(self.directory) if name.endswith(".bad")]
-            for name in bad[:-BAD_FILES_KEPT]:
-                self.files.unlink(self.directory / name)
-        self._count("bad-segments")
-
     def _settle(self, ids: Iterable[ChunkId], mark: Mark) -> list[Record]:
         """Mark waiting records (all copies of them); return one for each id."""
         settled: dict[ChunkId, Record] = {}
-        by_segment: dict[int, list[Record]] = {}
+        by_segment: dict[int, tuple[Segment, list[Record]]] = {}
         with self._guard:
             for chunk_id in ids:
-                for segment, record in self._find(chunk_id):
-                    if record.mark is Mark.LIVE:
-                        by_segment.setdefault(segment.header.serial, []).append(record)
+                for segment, record in self._shelf.find(chunk_id):
+                    if (
+                        record.mark is Mark.LIVE
+                        and record not in by_segment.get(segment.header.serial, (segment, []))[1]
+                    ):
+                        by_segment.setdefault(segment.header.serial, (segment, []))[1].append(record)
                         settled[chunk_id] = record
-            for serial, records in by_segment.items():
-                with self._noted("mark"):
-                    self._segments[serial].mark(records, mark)
-                self._tidy(self._segments[serial])
+            for segment, records in by_segment.values():
+                with self._shelf.noted("mark"):
+                    segment.mark(records, mark)
+                self._shelf.tidy(segment)
         return list(settled.values())
-
-    def _find(self, chunk_id: ChunkId) -> list[tuple[Segment, Record]]:
-        found: list[tuple[Segment, Record]] = []
-        for segment in list(self._segments.values()):
-            if segment.header.epoch == chunk_id.epoch and segment.first_seq <= chunk_id.seq <= segment.last_seq:
-                with self._noted("read"):
-                    found += [(segment, record) for record in self._load(segment) if record.header.chunk_id == chunk_id]
-        return found
-
-    def _live(self, segment: Segment) -> list[Record]:
-        return [record for record in self._load(segment) if record.mark is Mark.LIVE]
-
-    def _load(self, segment: Segment) -> Iterable[Record]:
-        records = segment.load()
-        self._touch(segment)
-        return records
-
-    def _touch(self, segment: Segment) -> None:
-        serial = segment.header.serial
-        self._recent.pop(serial, None)
-        self._recent[serial] = None
-        while len(self._recent) > LOADED_SEGMENTS:
-            oldest = next(iter(self._recent))
-            del self._recent[oldest]
-            if oldest in self._segments:
-                self._segments[oldest].unload()
-
-    def _by_lane(self) -> list[Segment]:
-        return sorted(self._segments.values(), key=lambda segment: (-segment.header.lane, segment.header.serial))
-
-    def _disk_bytes(self) -> int:
-        return 2 * layout.STATE_SLOT_BYTES + sum(segment.disk_bytes for segment in self._segments.values())
-
-    def _read_state(self) -> State | None:
-        try:
-            with opened(self.files, self.directory / "state", Open.READ) as handle:
-                return layout.parse_state(read_exactly(handle, 2 * layout.STATE_SLOT_BYTES, 0))
-        except OSError:
-            return None
-
-    def _write_state(self) -> None:
-        """Write the state into the older slot, in place."""
-        state = State(self._state.counter + 1, self.device, self._state.epoch, self._next_seq)
-        path = self.directory / "state"
-        if not self.files.exists(path):
-            with opened(self.files, path, Open.CREATE) as handle:
-                write_all(handle, bytes(2 * layout.STATE_SLOT_BYTES), 0)
-                handle.sync()
-            self.files.sync_dir(self.directory)
-        with opened(self.files, path, Open.WRITE) as handle:
-            write_all(handle, layout.pack_state(state), state.counter % 2 * layout.STATE_SLOT_BYTES)
-            handle.sync()
-        self._state = state
-
-    def _count(self, name: str, number: int = 1) -> None:
-        if number:
-            self.counters[name] = self.counters.get(name, 0) + number
-
-    @contextlib.contextmanager
-    def _noted(self, what: str) -> Iterator[None]:
-        """Count a disk error and go on: nothing that runs inside loses data by failing."""
-        try:
-            yield
-        except OSError:
-            self._count(f"failed: {what}")
 
 
 def _entry(record: Record) -> Entry:

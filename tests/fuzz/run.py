@@ -1,4 +1,4 @@
-"""Fuzz one target: `python -m tests.fuzz.run NAME [--seconds N] [--corpus DIR]`.
+"""Fuzz a target, or all in turn: `python -m tests.fuzz.run NAME|all [--seconds N] [--corpus DIR]`.
 
 With atheris (`pip install atheris`, CPython on Linux) the coverage of the codec guides it; without, inputs are mutated
 blindly. A finding is written beside the corpus, is printed, and makes the exit code other than 0.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,11 +29,16 @@ else:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=TARGETS)
+    parser.add_argument("name", choices=["all", *TARGETS])
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, help="kept from run to run; default: a temporary folder")
     parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     args = parser.parse_args()
+    if args.name == "all":
+        for name in TARGETS:  # a process each: libFuzzer ends its own
+            print(f"== {name}", flush=True)
+            subprocess.run([sys.executable, "-m", "tests.fuzz.run", name, *sys.argv[2:]], check=True)
+        return
     target = TARGETS[args.name]
     with tempfile.TemporaryDirectory() as scratch:
         corpus = (args.corpus or Path(scratch)) / args.name
