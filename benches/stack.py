@@ -69,12 +69,10 @@ class Stack:
         (self.folder / "logs").mkdir()
         # A short path: the control socket's may have 107 characters at most.
         self._state = Path(tempfile.mkdtemp(prefix="modicum-agent-"))
-        self.environment = {
-            **self._display_environment,
-            "MODICUM_HOME": str(self._state),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-        }
+        ours = {"MODICUM_HOME": str(self._state), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self.environment = {**self._display_environment, **ours}
+        # The archive's side knows nothing of the desktop.
+        self._server_environment = {**os.environ, **ours}
         self._home = Home.of(self.environment)
         self._keeper = Keeper(self.folder / "logs")
         self._parts: dict[str, Kept] = {}
@@ -155,11 +153,11 @@ reader = "you: the private half lies in the demo's folder"
         Raises:
             StackError: one of them does not start.
         """
-        broker = self._start("broker", "broker", "--dir", str(self.folder / "broker"), "--port", str(self.port))
+        broker = self._start_server("broker", "broker", "--dir", str(self.folder / "broker"), "--port", str(self.port))
         self._await("the broker", broker, lambda: _listens(self.port))
         url = f"mqtt://127.0.0.1:{self.port}"
-        self._start("collector", "collect", "--broker", url, "--archive", str(self.archive))
-        agent = self._start("agent", "run", "--config", str(self.config))
+        self._start_server("collector", "collect", "--broker", url, "--archive", str(self.archive))
+        agent = self._start("agent", self.environment, "run", "--config", str(self.config))
         self._await("the agent", agent, self._answers)
         self._started_s = time.monotonic()
         self._before = _cost_of(agent.pid)
@@ -245,9 +243,12 @@ reader = "you: the private half lies in the demo's folder"
             check=False,
         )
 
-    def _start(self, name: str, *words: str) -> Kept:
+    def _start_server(self, name: str, *words: str) -> Kept:
+        return self._start(name, self._server_environment, *words)
+
+    def _start(self, name: str, environment: Mapping[str, str], *words: str) -> Kept:
         part = self._keeper.start(
-            [sys.executable, "-m", "capture.cli", *words], name=name, environment=self.environment, folder=ROOT
+            [sys.executable, "-m", "capture.cli", *words], name=name, environment=environment, folder=ROOT
         )
         self._parts[name] = part
         return part

@@ -14,20 +14,19 @@ import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from capture import effects
+from capture.agreement import agent_name, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
+from capture.commands import Commands
 from capture.conditions import ALL_LINKS, Conditions, Purse, Span
 from capture.conductor import Conductor
-from capture.consent import Terms, digest, notice
-from capture.control import Answer, ControlServer
-from capture.errors import CaptureError, ConfigError, NoConsent, NoDisplay
+from capture.control import ControlServer
+from capture.errors import CaptureError, NoDisplay
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -37,11 +36,8 @@ from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.shutter import Shutter
 from capture.sources import clock
-from capture.status import Status
 from capture.steering import Steering
-from capture.units import show_duration, show_size
 from codec.screen import Effort
-from codec.seal import ArchivePublicKey
 from codec.thin import Thinning
 
 if TYPE_CHECKING:
@@ -49,75 +45,14 @@ if TYPE_CHECKING:
     from capture.home import Home
     from capture.ladder import Plan
     from transport.exchange import Permit
-    from transport.limits import Usage
+    from transport.limits import LinkUsage, Usage
     from transport.mqtt import Broker
     from transport.publisher import Progress
     from transport.spool import Gap
 
+NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
-
-
-def agent_name() -> str:
-    """Return our name and version, as chunks state it."""
-    try:
-        return f"modicum {version('modicum')}"
-    except PackageNotFoundError:
-        return "modicum (not installed)"
-
-
-def archive_key(config: Config) -> ArchivePublicKey:
-    """Read the archive's public key.
-
-    Raises:
-        ConfigError: none is configured, or the file holds none.
-    """
-    name = config.archive.public_key
-    if not name:
-        raise ConfigError(
-            "archive.public_key is not set: nothing can be sealed; name the file that `modicum keys archive` made"
-        )
-    try:
-        return ArchivePublicKey.from_text(Path(name).expanduser().read_text(encoding="ascii"))
-    except FileNotFoundError as error:
-        raise ConfigError(f'archive.public_key = "{name}": there is no such file') from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f'archive.public_key = "{name}": that is no key file') from error
-
-
-def terms_of(config: Config) -> Terms:
-    """Return what the consent notice must say of a configuration."""
-    key = archive_key(config)
-    budget, screens, broker = config.budget, config.screens, config.broker
-    limits = [f"{show_size(limit)} a {span}" for limit, span in ((budget.day, "day"), (budget.month, "month")) if limit]
-    shown = f"when the picture changed, at most every {show_duration(screens.min_interval)}"
-    return Terms(
-        purposes=config.consent.purposes,
-        applications=config.scope.allow,
-        screenshots=shown if screens.enabled else "none",
-        readers=f"{config.archive.reader or 'whoever holds the private half of the archive key'}, "
-        f"key {key.key_id.hex()}",
-        server=f"{broker.host}:{broker.port}",
-        retention_days=config.consent.retention.days,
-        region=config.consent.region,
-        hold_back=show_duration(config.capture.hold_back),
-        cost=f"at most {' and '.join(limits) or 'no limit of'} bytes on the wire; on battery at most "
-        f"{config.energy.cpu_battery:.0%} of one processor core, and nothing below {config.energy.floor:.0%} of charge",
-    )
-
-
-def consent_digest(config: Config, home: Home) -> bytes:
-    """Return the SHA-256 of the accepted notice.
-
-    Raises:
-        NoConsent: there is no yes, or it was given to another notice.
-    """
-    consent = home.consent()
-    if consent is None:
-        raise NoConsent("nothing is recorded before you agree: read the notice and answer it with `modicum consent`")
-    if consent.digest != digest(notice(terms_of(config))):
-        raise NoConsent("the configuration has changed since you agreed: read what is new with `modicum consent`")
-    return bytes.fromhex(consent.digest)
 
 
 async def run_agent(config: Config, home: Home, environment: Mapping[str, str]) -> None:
@@ -149,8 +84,12 @@ class Agent:
 
         self.config, self.home, self.environment = config, home, environment
         self.started_wall_s = int(time.time())
-        self._warnings: dict[str, str] = {}
-        self._progress: Progress | None = None
+        self.warnings: dict[str, str] = {}
+        self.progress: Progress | None = None
+        self._publisher: Publisher | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._refreshing = False
+        self._observing = False
         self._closing = contextlib.AsyncExitStack()
         self._camera_thread = self._owned_thread("camera")
         self._pack_thread = self._owned_thread("pack")
@@ -191,7 +130,8 @@ class Agent:
             ages=Ages(
                 screens_ms=SCREENS_PER_EVENTS * milliseconds(config.capture.chunk_age),
                 screens_bytes=config.capture.chunk_size,
-                hold_back_ns=milliseconds(config.capture.hold_back) * 1_000_000,
+                hold_back_ns=milliseconds(config.capture.hold_back) * NS_PER_MS,
+                spool_ns=milliseconds(config.spool.age) * NS_PER_MS,
             ),
             now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
             thinning=lambda: thinning_of(self.steering.plan),
@@ -210,20 +150,11 @@ class Agent:
             activity=lambda active: self.steering.activity(active),
             changed=lambda: self.steering.ask(),
         )
-        self.governor = Governor(effects.settings_of(config, time_zone=self._zone), self._read_learned())
-        self.steering = Steering(self.governor, observe=self._observe, apply=self._follow)
+        self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
+        self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
         self.control = ControlServer(
             home.control,
-            {
-                "ping": self._ping,
-                "status": self._status,
-                "pause": self._pause,
-                "resume": self._resume,
-                "stop": self._stop,
-                "flush": self._flush,
-                "forget": self._forget,
-                "withdraw": self._withdraw,
-            },
+            Commands(self).by_name(),
         )
 
     def _owned_thread(self, name: str) -> ThreadPoolExecutor:
@@ -239,20 +170,20 @@ class Agent:
 
         config, home = self.config, self.home
         files = RealFiles()
-        self._zone = clock.local_time_zone(self.environment)
+        self.time_zone = clock.local_time_zone(self.environment)
         self.device = home.device()
         self.spool = Spool.open(
             files,
             Path(config.spool.directory).expanduser() if config.spool.directory else home.spool,
             device=self.device,
             limit_bytes=config.spool.limit,
-            when_full=config.spool.when_full,
+            when_full=str(config.spool.when_full),
         )
         self._closing.callback(self.spool.close)
         self.ledger = Ledger(
             files,
             home.ledger,
-            Limits.from_table(effects.budget_table(config, time_zone=self._zone)),
+            Limits.from_table(effects.budget_table(config, time_zone=self.time_zone)),
             wall_ns=time.time_ns(),
             mono_ns=clock.boot_ns(),
             boot=boot_name(clock.boot_id()),
@@ -277,22 +208,29 @@ class Agent:
             NoDisplay, NoPermission: there is no display to record, or it went away.
         """
         loop = asyncio.get_running_loop()
-        await self.control.start()
-        self._closing.push_async_callback(self.control.stop)
         await self.power.start(self._conditions_changed)
         self._closing.push_async_callback(self.power.stop)
         await self.network.start(self._conditions_changed)
         self._closing.push_async_callback(self.network.stop)
         await self.desktop.start(loop, self.conductor)
+        self._observing = True
+        self.steering.start()
+        self._conditions_changed()
+        if not self.steering.plan.capture:
+            self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
+        await self.control.start()
+        self._closing.push_async_callback(self.control.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.conductor.stopping.set)
         self.steering.activity(True)
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 publishing = tasks.create_task(self._publish(), name="publisher")
                 await self.conductor.stopping.wait()
                 await self.conductor.close()
                 publishing.cancel()
+                self._tasks = None
         finally:
             self.steering.stop()
             self._write_learned()
@@ -316,6 +254,8 @@ class Agent:
     # -- conditions and plan
 
     def _conditions_changed(self) -> None:
+        if not self._observing:
+            return  # told while the sources start; looked at when all of them have
         power = self.power.current()
         for cause, holds, reason in (
             ("lock", power.locked, "the screen is locked"),
@@ -332,14 +272,11 @@ class Agent:
         if self._publisher is not None:
             self._publisher.wake()
 
-    def _observe(self) -> Conditions:
+    def observe(self) -> Conditions:
         power, network, usage = self.power.current(), self.network.current(), self.usage.current()
         spool = self.spool_usage
         return Conditions(
             wall_ns=time.time_ns(),
-            paused=self.conductor.is_paused,
-            locked=power.locked,
-            asleep=power.sleeping,
             idle=self.conductor.is_idle,
             on_battery=power.on_battery,
             battery_ratio=power.battery_ratio,
@@ -357,7 +294,7 @@ class Agent:
         """Put a new plan in force."""
         self.camera.effort = Effort(plan.effort)
         reel = self.camera.reel
-        if reel is not None and reel.effort != plan.effort:
+        if reel is not None and int(reel.effort) != int(plan.effort):
             self.chunker.close_screens()
         self.desktop.set_hold(plan.hold_ms / 1000)
         takes_frames = plan.frame_interval_ms is not None or plan.frames_on_focus
@@ -374,7 +311,7 @@ class Agent:
         from transport.exchange import Permit
         from transport.limits import Link
 
-        plan, conditions = self.steering.plan, self._observe()
+        plan, conditions = self.steering.plan, self.observe()
         if plan.upload is Upload.NOTHING:
             return Permit(Link.OFFLINE)
         return Permit(Link(conditions.link), VALUE_MOTION if plan.upload is Upload.EVENTS else 0)
@@ -388,117 +325,44 @@ class Agent:
 
     def _disk_said(self, error: Exception | None) -> None:
         if error is None:
-            self._warnings.pop("disk", None)
+            self.warnings.pop("disk", None)
         else:
-            self._warnings["disk"] = f"what is recorded waits in memory: {error}"
+            self.warnings["disk"] = f"what is recorded waits in memory: {error}"
 
     def _sent(self, progress: Progress) -> None:
-        self._progress = progress
-        self._warnings.pop("broker", None)
+        self.progress = progress
+        self.warnings.pop("broker", None)
         if progress.reasons:
-            self._warnings["broker"] = f"{progress.state}: {'; '.join(progress.reasons)}"
-        asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh_budget)
+            self.warnings["broker"] = f"{progress.state}: {'; '.join(progress.reasons)}"
+        if not self._refreshing and self._tasks is not None:
+            self._refreshing = True
+            self._tasks.create_task(self._look_again(), name="look at the budget")
 
-    def _refresh_budget(self) -> None:
+    async def _look_again(self) -> None:
+        self._refreshing = False
+        await self.refresh()
+        self.steering.ask()
+
+    async def refresh(self) -> None:
+        """Look anew at the budget and the spool."""
+        await asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh)
+
+    async def forget_since(self, since_wall_ns: int) -> int:
+        """Delete the chunks in the spool that were closed since then; return how many."""
+        hold_back_ns = milliseconds(self.config.capture.hold_back) * NS_PER_MS
+        gaps = await asyncio.get_running_loop().run_in_executor(
+            self._pack_thread, self.spool.forget, lambda entry: entry.ready_wall_ns - hold_back_ns >= since_wall_ns
+        )
+        self.chunker.note(gaps)
+        self.spool_usage = self.spool.usage()
+        return len(gaps)
+
+    def _refresh(self) -> None:
         self.budget = self.ledger.usage(time.time_ns(), clock.boot_ns())
         self.spool_usage = self.spool.usage()
 
     def _lost(self, gaps: list[Gap]) -> None:
         self.chunker.note(gaps)
-
-    # -- what the person commands
-
-    async def _ping(self, request: Mapping[str, Any]) -> Answer:
-        return {}
-
-    async def _status(self, request: Mapping[str, Any]) -> Answer:
-        self.desktop.flush()
-        await asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh_budget)
-        return self._picture().to_answer()
-
-    def _picture(self) -> Status:
-        decision, sizes, progress, spool = self.steering.decision, self.chunker.sizes, self._progress, self.spool_usage
-        if self.conductor.is_paused:
-            state = "paused"
-        elif self.gate.suspended:
-            state = "suspended"
-        else:
-            state = "recording" if self.gate.open else "waiting"
-        month_end = datetime.fromtimestamp(self.budget.period_end_wall_ns / 1e9, ZoneInfo(self._zone))
-        return Status(
-            state=state,
-            state_reasons=self.gate.reasons,
-            plan=decision.value.in_words(),
-            plan_reasons=decision.reasons,
-            recorded=self.conductor.counts | {"frames": self.camera.frames},
-            bytes={
-                "raw": sizes.raw,
-                "encoded": sizes.encoded,
-                "sealed": sizes.sealed,
-                "wire": progress.wire_bytes if progress else 0,
-            },
-            chunks={
-                "closed": sizes.chunks,
-                "sent": progress.archived_chunks if progress else 0,
-                "waiting": spool.chunks,
-            },
-            spool_bytes=spool.disk_bytes,
-            spool_limit_bytes=spool.limit_bytes,
-            budget={
-                "day_used": self.budget.day_used,
-                "day_limit": self.budget.day_limit,
-                "month_used": self.budget.month_used,
-                "month_limit": self.budget.month_limit,
-                "month_end": f"{month_end:%Y-%m-%d}",
-                "forecast_month": self.budget.forecast_month,
-            },
-            refused=dict(self.camera.refused),
-            warnings=(*self._warnings.values(), *self.budget.notes),
-            link=self._observe().link,
-            device=self.device,
-            since_wall_s=self.started_wall_s,
-        )
-
-    async def _pause(self, request: Mapping[str, Any]) -> Answer:
-        seconds = _seconds_of(request)
-        await self.conductor.pause(None if seconds is None else timedelta(seconds=seconds))
-        return {}
-
-    async def _resume(self, request: Mapping[str, Any]) -> Answer:
-        self.conductor.resume()
-        return {}
-
-    async def _stop(self, request: Mapping[str, Any]) -> Answer:
-        self.conductor.stopping.set()
-        return {}
-
-    async def _flush(self, request: Mapping[str, Any]) -> Answer:
-        """Close what is open now; for the demo and for tests that cannot wait for a chunk's age."""
-        self.desktop.flush()
-        await self.chunker.close_all()
-        self.chunker.arm()
-        return {}
-
-    async def _forget(self, request: Mapping[str, Any]) -> Answer:
-        """Delete what has not left this machine: the open chunk, and chunks closed since then."""
-        seconds = _seconds_of(request)
-        await self.conductor.discard_open()
-        hold_back_ns = milliseconds(self.config.capture.hold_back) * 1_000_000
-        since_ns = 0 if seconds is None else time.time_ns() - int(seconds * 1e9)
-        gaps = await asyncio.get_running_loop().run_in_executor(
-            self._pack_thread, self.spool.forget, lambda entry: entry.ready_wall_ns - hold_back_ns >= since_ns
-        )
-        self.chunker.note(gaps)
-        self.spool_usage = self.spool.usage()
-        return {"chunks": len(gaps)}
-
-    async def _withdraw(self, request: Mapping[str, Any]) -> Answer:
-        """End for good: record nothing more, and delete what has not been sent."""
-        self.conductor.suspend("withdrawn", "you have withdrawn your consent")
-        self.home.consent_file.unlink(missing_ok=True)
-        answer = await self._forget({})
-        self.conductor.stopping.set()
-        return answer
 
     # -- what is learned
 
@@ -531,16 +395,17 @@ def thinning_of(plan: Plan) -> Thinning:
 
 def purses_of(usage: Usage) -> dict[str, tuple[Purse, ...]]:
     """Return what is left of the budget as the governor takes it."""
+    sides: list[tuple[str, Usage | LinkUsage]] = [(ALL_LINKS, usage)]
+    sides += [(str(link), of_link) for link, of_link in usage.by_link.items()]
     purses: dict[str, tuple[Purse, ...]] = {}
-    whole = ((ALL_LINKS, usage), *((str(link), of_link) for link, of_link in usage.by_link.items()))
-    for name, side in whole:
+    for name, side in sides:
         found = []
-        for span, used, limit, end in (
+        for span, used, limit, end_wall_ns in (
             (Span.DAY, side.day_used, side.day_limit, usage.day_end_wall_ns),
             (Span.MONTH, side.month_used, side.month_limit, usage.period_end_wall_ns),
         ):
             if limit is not None:
-                found.append(Purse(span, max(0, limit - used), limit, end))
+                found.append(Purse(span, max(0, limit - used), limit, end_wall_ns))
         if found:
             purses[name] = tuple(found)
     return purses
@@ -568,12 +433,3 @@ def broker_of(config: Config, device: str) -> Broker:
     return Broker(
         section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls
     )
-
-
-def _seconds_of(request: Mapping[str, Any]) -> float | None:
-    seconds = request.get("seconds")
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 3e9:
-        raise CaptureError("a duration must be a positive number of seconds")
-    return float(seconds)

@@ -46,6 +46,9 @@ class Spool(Protocol):
     def put(self, chunk_id: ChunkId, chunk: bytes, *, value: int, ready_wall_ns: int) -> Sequence[Gap]:
         """Store a chunk durably; return what was dropped to make room. After a failure, the same chunk is put again."""
 
+    def expire(self, before_wall_ns: int) -> Sequence[Gap]:
+        """Give up what was ready before a moment; return it."""
+
     def take_losses(self) -> Sequence[Gap]:
         """Return, once, what was lost otherwise."""
 
@@ -79,11 +82,18 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How old an open reel may become, in ms, and how large, in bytes; and how long a chunk is held back, in ns."""
+    """How old things become.
+
+    Attributes:
+        screens_ms, screens_bytes: an open reel, until it is closed.
+        hold_back_ns: a chunk, until it may be sent.
+        spool_ns: a chunk that could be sent and was not, until it is given up.
+    """
 
     screens_ms: int = 15 * 60_000
     screens_bytes: int = 4 << 20
     hold_back_ns: int = 10 * 60 * 1_000_000_000
+    spool_ns: int = 30 * 86_400 * 1_000_000_000
 
 
 class Chunker:
@@ -247,9 +257,10 @@ class Chunker:
         return packed, "screens"
 
     def _put(self, packed: Packed) -> list[Gap]:
-        ready_wall_ns = time.time_ns() + self._ages.hold_back_ns
+        now_wall_ns = time.time_ns()
+        ready_wall_ns = now_wall_ns + self._ages.hold_back_ns
         gaps = self._spool.put(packed.chunk_id, packed.chunk, value=packed.value, ready_wall_ns=ready_wall_ns)
-        return [*gaps, *self._spool.take_losses()]
+        return [*gaps, *self._spool.expire(now_wall_ns - self._ages.spool_ns), *self._spool.take_losses()]
 
     def note(self, gaps: Sequence[Gap]) -> None:
         """Record that chunks of this device will not arrive, so that nobody looks for them in the archive."""

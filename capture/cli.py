@@ -134,7 +134,7 @@ def consent(
     ] = None,
 ) -> None:
     """Read what this configuration records, and say yes or no."""
-    from capture.agent import terms_of
+    from capture.agreement import terms_of
     from capture.consent import Consent, digest, notice
     from capture.keyfiles import write_private
 

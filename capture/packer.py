@@ -5,6 +5,7 @@ Encoding and sealing happen in one step and in memory, so that nothing readable 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from capture.recorder import Draft
@@ -107,7 +108,7 @@ def _meta(
     stamp: Stamp,
     *,
     lossy: tuple[str, ...] = (),
-    counters: dict[str, int] | None = None,
+    counters: Mapping[str, int] | None = None,
 ) -> Meta:
     return Meta(
         t0_ms=t0_ms,

@@ -43,13 +43,24 @@ class Steering:
         self._unpaid_s = 0.0
         self._cpu_s = 0.0
         self._asked = False
-        self.decision: Decision[Plan] = self._decide()
-        apply(self.decision.value)
+        self._decision: Decision[Plan] | None = None
+
+    @property
+    def decision(self) -> Decision[Plan]:
+        """The plan in force and its reasons; the first one is made when it is first asked for."""
+        if self._decision is None:
+            self._decision = self._decide()
+        return self._decision
 
     @property
     def plan(self) -> Plan:
         """The plan in force."""
         return self.decision.value
+
+    def start(self) -> None:
+        """Put the first plan in force; from now on plans follow the conditions."""
+        self._apply(self.plan)
+        self._arm()
 
     def ask(self) -> None:
         """A condition changed: ask the governor in the loop's next round, however many changed at once."""
@@ -62,7 +73,7 @@ class Steering:
         if self._since_ns is not None:
             self._count_activity(time.monotonic_ns())
         before = self.plan
-        self.decision = self._decide()
+        self._decision = self._decide()
         if self.plan != before:
             self._apply(self.plan)
         self._arm()

@@ -165,12 +165,12 @@ def broker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     with embedded(directory, port) as running:
-        typer.echo(f"{running.kind} listens on mqtt://{running.host}:{running.port}")
+        typer.echo(f"{running.name} listens on mqtt://{running.host}:{running.port}")
         if port_file is not None:
             port_file.write_text(f"{running.port}\n", encoding="ascii")
         while running.alive:
             time.sleep(1)
-        raise TransportError(f"the broker ({running.kind}) ended by itself: its log lies in {directory}")
+        raise TransportError(f"the broker ({running.name}) ended by itself: its log lies in {directory}")
 
 
 def _end(number: int, frame: object) -> None:
