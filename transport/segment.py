@@ -231,22 +231,30 @@ class Segment:
             payload = read_exactly(handle, record.header.size_bytes, record.offset + layout.RECORD_BYTES)
         return payload if zlib.crc32(payload) == record.header.payload_crc else None
 
-    def mark(self, records: Iterable[Record], mark: Mark) -> None:
+    def mark(self, records: Iterable[Record], mark: Mark, *, only_on_disk: bool = False) -> None:
         """Say what became of records, durably.
 
+        Args:
+            records: of this segment. mark: what. only_on_disk: without the disk, they stay what they are.
+
         Raises:
-            OSError: the marks hold in memory, and perhaps on the disk.
+            OSError: the marks hold in memory (unless `only_on_disk`), and perhaps on the disk.
         """
         chosen = list(records)
-        for record in chosen:
-            if record.mark is Mark.LIVE and mark is not Mark.LIVE:
-                self.live -= 1
-                self.live_bytes -= record.header.size_bytes
-            record.mark = mark
+        if not only_on_disk:
+            self._note_marks(chosen, mark)
         with opened(self.files, self.path, Open.WRITE) as handle:
             for record in chosen:
                 write_all(handle, bytes([mark]), layout.MARKS_OFFSET + record.header.slot)
             handle.sync()
+        self._note_marks(chosen, mark)
+
+    def _note_marks(self, records: Iterable[Record], mark: Mark) -> None:
+        for record in records:
+            if record.mark is Mark.LIVE and mark is not Mark.LIVE:
+                self.live -= 1
+                self.live_bytes -= record.header.size_bytes
+            record.mark = mark
 
     def erase(self, records: Sequence[Record]) -> None:
         """Overwrite payloads with zeros, durably, then mark them: a mark FORGOTTEN on the disk means that they are gone.
@@ -260,11 +268,7 @@ class Segment:
                     _zero(handle, record.offset + layout.RECORD_BYTES, record.header.size_bytes)
                 handle.sync()
         except OSError:
-            for record in records:
-                if record.mark is Mark.LIVE:
-                    self.live -= 1
-                    self.live_bytes -= record.header.size_bytes
-                record.mark = Mark.FORGOTTEN
+            self._note_marks(records, Mark.FORGOTTEN)
             raise
         self.mark(records, Mark.FORGOTTEN)
 
