@@ -145,6 +145,10 @@ class Desktop:
         """Return the server's time (ms, as in every event) at a reading of time.monotonic_ns()."""
         return self._decoder.clock.server_ms(mono_ns)
 
+    def set_hold(self, hold_s: float) -> None:
+        """Let input gather for `hold_s` after a wake, from the next wake on."""
+        self._hold_s = hold_s
+
     def set_damage_hold(self, hold_s: float | None) -> None:
         """Let changes of the screen gather for `hold_s` before they are told; None: don't watch the screen at all.
 
