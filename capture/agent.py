@@ -86,6 +86,7 @@ class Agent:
         self.started_wall_s = int(time.time())
         self.warnings: dict[str, str] = {}
         self.progress: Progress | None = None
+        self._publisher: Publisher | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._refreshing = False
         self._observing = False
@@ -176,7 +177,7 @@ class Agent:
             Path(config.spool.directory).expanduser() if config.spool.directory else home.spool,
             device=self.device,
             limit_bytes=config.spool.limit,
-            when_full=config.spool.when_full,
+            when_full=str(config.spool.when_full),
         )
         self._closing.callback(self.spool.close)
         self.ledger = Ledger(

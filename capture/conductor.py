@@ -65,7 +65,7 @@ class Conductor:
         self.is_idle = False
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
-        self.counts = {"pointer": 0, "keys": 0, "focus": 0}
+        self.counts = {"pointer": 0, "keys": 0, "rows": 0}
 
     # -- what the desktop tells
 
@@ -79,7 +79,7 @@ class Conductor:
 
     def focus(self, t_ms: int, window: Window | None) -> None:
         """Judge the window, and have a frame of it taken when the plan says so."""
-        self.counts["focus"] += self._gate.focus(t_ms, window)
+        self.counts["rows"] += self._gate.focus(t_ms, window)
         self._shutter.focus(time.monotonic_ns())
         self._arm_frame()
 
@@ -98,6 +98,8 @@ class Conductor:
         fields: dict[str, int | str] = {"w": width_px, "h": height_px, "monitors": len(monitors)}
         self._recorder.row(t_ms, "display", fields, lasting=True)
         self._chunker.arm()
+        if self._camera is not None:
+            self._start(self._camera.resize())
 
     def lost(self, reason: str) -> None:
         """The display went away: end, so that what is open is closed."""
@@ -139,7 +141,7 @@ class Conductor:
             self._arm_frame()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="take a frame")
+        task = asyncio.get_running_loop().create_task(work, name="camera")
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from transport.book import KEPT_DAYS, Book
 from transport.limits import (
     COUNTED_LINKS,
     KINDS,
@@ -54,56 +55,9 @@ __all__ = [
     "show_bytes",
 ]
 
-KEPT_DAYS: Final = 70
-"""Two billing periods and a week: what a period's sum, a clock set back and the forecast can ask for."""
-MAX_DAYS: Final = 400
-"""Days that a book keeps at most, should a clock run wild over the calendar; the furthest ahead are forgotten."""
-FORECAST_DAYS: Final = 28
 BURST_S: Final = 10
 """Seconds of the rate ceiling that may be saved up."""
 UNLIMITED: Final = 1 << 62
-
-
-class Book:
-    """Bytes by day and class of links, as one clock sees them, with the running day's and period's sums at hand."""
-
-    __slots__ = ("calendar", "day", "days", "in_day", "in_month", "period")
-
-    def __init__(self, calendar: Calendar, days: dict[int, dict[Link, int]]) -> None:
-        self.calendar = calendar
-        self.days = days
-        self.day = -1
-        self.period = (0, 0)
-        self.in_day = dict.fromkeys(COUNTED_LINKS, 0)
-        self.in_month = dict.fromkeys(COUNTED_LINKS, 0)
-
-    def turn_to(self, day: int) -> None:
-        """Make `day` the running day."""
-        self.day = day
-        self.period = self.calendar.billing_period(day)
-        self.in_day = dict.fromkeys(COUNTED_LINKS, 0) | self.days.get(day, {})
-        self.in_month = dict.fromkeys(COUNTED_LINKS, 0)
-        first, after = self.period
-        for that_day, by_link in self.days.items():
-            if first <= that_day < after:
-                for link, count in by_link.items():
-                    self.in_month[link] += count
-
-    def add(self, day: int, link: Link, count: int) -> None:
-        """Count bytes (negative: give back) in a day."""
-        by_link = self.days.setdefault(day, {})
-        by_link[link] = by_link.get(link, 0) + count
-        if day == self.day:
-            self.in_day[link] += count
-        if self.period[0] <= day < self.period[1]:
-            self.in_month[link] += count
-
-    def forget_before(self, day: int) -> None:
-        """Drop the days that no sum can ask for any more."""
-        for old in [that_day for that_day in self.days if that_day < day]:
-            del self.days[old]
-        while len(self.days) > MAX_DAYS:
-            del self.days[max(self.days)]
 
 
 @dataclass(slots=True)
@@ -354,21 +308,7 @@ class Budget:
 
     def forecast_month(self) -> int:
         """Return the bytes of this billing period at its end, if its days go on like those of the last four weeks."""
-        book = self.wall
-        today = book.day
-        first = max(self.first_day, today - FORECAST_DAYS)
-        known = [(day % 7, sum(book.days.get(day, {}).values())) for day in range(first, today)]
-        used_today = sum(book.in_day.values())
-        if not known:
-            known = [(today % 7, used_today)]
-        overall = sum(count for _, count in known) / len(known)
-        expected = []
-        for weekday in range(7):
-            same = [count for that_weekday, count in known if that_weekday == weekday]
-            expected.append(sum(same) / len(same) if len(same) > 1 else overall)
-        to_come = sum(expected[day % 7] for day in range(today + 1, book.period[1]))
-        rest_of_today = max(0.0, expected[today % 7] - used_today)
-        return round(sum(book.in_month.values()) + rest_of_today + to_come)
+        return self.wall.forecast(self.first_day)
 
     def usage(self) -> Usage:
         """Return where the budget stands at the moment last observed."""
@@ -422,10 +362,8 @@ class Budget:
             raise ValueError("observe a moment first")
         return {
             "zone": self.limits.time_zone,
-            "wall": [[day, *(by.get(link, 0) for link in COUNTED_LINKS)] for day, by in sorted(self.wall.days.items())],
-            "steady": [
-                [day, *(by.get(link, 0) for link in COUNTED_LINKS)] for day, by in sorted(self.steady.days.items())
-            ],
+            "wall": self.wall.to_rows(),
+            "steady": self.steady.to_rows(),
             "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
             "steady_ns": self.steady_ns,
             "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
@@ -455,11 +393,8 @@ class Budget:
             KeyError, TypeError, ValueError: that is not what it wrote.
         """
         budget = cls(limits)
-        for book, key in ((budget.wall, "wall"), (budget.steady, "steady")):
-            for day, *counts in state[key]:
-                book.days[int(day)] = {
-                    link: int(count) for link, count in zip(COUNTED_LINKS, counts, strict=True) if count
-                }
+        budget.wall.load(state["wall"])
+        budget.steady.load(state["steady"])
         for day, *counts in state["kinds"]:
             budget.kinds[int(day)] = {kind: int(count) for kind, count in zip(KINDS, counts, strict=True)}
         wall_ns, mono_ns, boot, synced = state["moment"]

@@ -114,6 +114,15 @@ def test_a_clock_set_back_finds_the_day_as_it_was_left() -> None:
     assert isinstance(ask(state, 1, moment=at(36, step_h=-24 * 9)), Refusal), "the first lease of that day is still out"
 
 
+def test_a_clock_that_was_wrong_from_the_start_and_is_set_right_keeps_the_true_day() -> None:
+    state = Budget(Limits(day_bytes=100, sendable=ALL))
+    state.observe(at(step_h=-8))  # the steady clock stays 8 h behind
+    assert isinstance(ask(state, 100, moment=at(19)), Lease), "7:00 of the true day"
+    state.settle(1, 100)
+    assert isinstance(ask(state, 1, moment=at(21)), Refusal), "the steady clock's day has ended, the true one has not"
+    assert isinstance(ask(state, 100, moment=at(36.1)), Lease)
+
+
 def test_a_clock_that_the_system_vouches_for_is_believed() -> None:
     state = budget(day_bytes=100)
     assert isinstance(ask(state, 100), Lease)

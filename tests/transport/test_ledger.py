@@ -27,6 +27,15 @@ class PowerLoss(BaseException):
     """The machine stops here."""
 
 
+class Inode:
+    """A file's contents: what programs see, what the disk has, and the writes in between."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.seen = bytearray(data)
+        self.stored = bytes(data)
+        self.pending: list[tuple[int, bytes]] = []
+
+
 class Disk:
     """A file system that keeps what was synced, and of the rest what chance decides.
 
@@ -36,10 +45,9 @@ class Disk:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.stored: dict[Path, bytes] = {}  # what the disk has
-        self.seen: dict[Path, bytearray] = {}  # what programs see
-        self.pending: dict[Path, list[tuple[int, bytes]]] = {}
-        self.names: list[tuple[Path, Path | None]] = []  # renames and removals that no folder sync has stored
+        self.names: dict[Path, Inode] = {}  # what programs see
+        self.stored_names: dict[Path, Inode] = {}
+        self.changes: list[dict[Path, Inode]] = []  # the names after each change that no folder sync has stored
         self.steps_left: int | None = None
         self.fails: dict[str, int] = {}
 
@@ -51,27 +59,25 @@ class Disk:
         if name in self.fails:
             raise OSError(self.fails[name], "no space left on device" if self.fails[name] == errno.ENOSPC else "broken")
 
+    def changed(self) -> None:
+        self.changes.append(dict(self.names))
+
     def stop_and_start(self) -> None:
         """Lose the power: of each unsynced write, and of each unsynced name, the disk has it or not."""
-        for path, writes in self.pending.items():
-            data = bytearray(self.stored.get(path, b""))
-            for offset, piece in writes:
-                if self.chance.random() < 0.5:
+        stored = self.chance.randint(0, len(self.changes))  # names are stored in order
+        self.stored_names = self.changes[stored - 1] if stored else self.stored_names
+        for inode in {id(inode): inode for inode in self.stored_names.values()}.values():
+            data = bytearray(inode.stored)
+            for offset, piece in inode.pending:
+                written = self.chance.random() < 0.5
+                if written or self.chance.random() < 0.3:  # the file has grown, and what should be there is not
                     data.extend(bytes(max(0, offset + len(piece) - len(data))))
+                if written:
                     data[offset : offset + len(piece)] = piece
-                elif self.chance.random() < 0.3:  # the file has grown, and what should be there is not
-                    data.extend(bytes(max(0, offset + len(piece) - len(data))))
-            self.stored[path] = bytes(data)
-        for source, target in self.names:
-            if self.chance.random() < 0.5:
-                break  # names are stored in order
-            if target is not None:
-                self.stored[target] = self.stored.pop(source, b"")
-            else:
-                self.stored.pop(source, None)
-        self.names.clear()
-        self.pending.clear()
-        self.seen = {path: bytearray(data) for path, data in self.stored.items()}
+            inode.stored, inode.pending = bytes(data), []
+            inode.seen = data
+        self.names = dict(self.stored_names)
+        self.changes.clear()
         self.steps_left = None
         self.fails.clear()
 
@@ -80,53 +86,46 @@ class Disk:
     def open(self, path: Path, how: Open) -> Handle:
         self.step("open")
         if how is Open.CREATE:
-            if path in self.seen:
+            if path in self.names:
                 raise FileExistsError(path)
-            self.seen[path] = bytearray()
-            self.pending[path] = []
-            self.stored.setdefault(path, b"")
-        elif path not in self.seen:
+            self.names[path] = Inode()
+            self.changed()
+        elif path not in self.names:
             raise FileNotFoundError(path)
-        return DiskHandle(self, path)
+        return DiskHandle(self, self.names[path])
 
     def make_dir(self, path: Path) -> None: ...
 
     def list_dir(self, path: Path) -> list[str]:
-        return sorted(name.name for name in self.seen if name.parent == path)
+        return sorted(name.name for name in self.names if name.parent == path)
 
     def exists(self, path: Path) -> bool:
-        return path in self.seen
+        return path in self.names
 
     def rename(self, source: Path, target: Path) -> None:
         self.step("rename")
-        self.seen[target] = self.seen.pop(source)
-        self.names.append((source, target))
-        # The contents are found under the old name until the folder is synced; nothing is pending on it here.
-        assert not self.pending.get(source), "renamed before its contents were synced"
-        self.pending.pop(source, None)
-        self.pending[target] = []
+        assert not self.names[source].pending, "renamed before its contents were synced"
+        self.names[target] = self.names.pop(source)
+        self.changed()
 
     def link(self, source: Path, target: Path) -> None:
         self.step("link")
-        if target in self.seen:
+        if target in self.names:
             raise FileExistsError(target)
-        self.seen[target] = bytearray(self.seen[source])
-        self.stored[target] = bytes(self.seen[source])
+        self.names[target] = self.names[source]
+        self.changed()
 
     def unlink(self, path: Path) -> None:
         self.step("unlink")
-        if path not in self.seen:
+        if path not in self.names:
             raise FileNotFoundError(path)
-        del self.seen[path]
-        self.pending.pop(path, None)
-        self.stored.pop(path, None)
+        del self.names[path]
+        self.changed()
 
     def sync_dir(self, path: Path) -> None:
         self.step("sync_dir")
-        for source, target in self.names:
-            if target is not None and source in self.stored:
-                self.stored[target] = self.stored.pop(source)
-        self.names.clear()
+        self.stored_names = dict(self.names)
+        self.changes.clear()
 
     def free_bytes(self, path: Path) -> int:
         return 1 << 40
@@ -136,23 +135,23 @@ class Disk:
 
 
 class DiskHandle:
-    def __init__(self, disk: Disk, path: Path) -> None:
-        self.disk, self.path = disk, path
+    def __init__(self, disk: Disk, inode: Inode) -> None:
+        self.disk, self.inode = disk, inode
 
     def pread(self, size_bytes: int, offset: int) -> bytes:
         self.disk.step("pread")
-        return bytes(self.disk.seen[self.path][offset : offset + size_bytes])
+        return bytes(self.inode.seen[offset : offset + size_bytes])
 
     def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         self.disk.step("pwrite")
-        seen = self.disk.seen[self.path]
+        seen = self.inode.seen
         seen.extend(bytes(max(0, offset + len(data) - len(seen))))
         seen[offset : offset + len(data)] = data
-        self.disk.pending.setdefault(self.path, []).append((offset, bytes(data)))
+        self.inode.pending.append((offset, bytes(data)))
         return len(data)
 
     def size_bytes(self) -> int:
-        return len(self.disk.seen[self.path])
+        return len(self.inode.seen)
 
     def truncate(self, size_bytes: int) -> None:
         raise NotImplementedError
@@ -162,11 +161,7 @@ class DiskHandle:
 
     def sync(self) -> None:
         self.disk.step("sync")
-        # Under a name that no folder sync has stored yet the data is safe all the same: it is in the file.
-        data = bytes(self.disk.seen[self.path])
-        renamed = next((source for source, target in self.disk.names if target == self.path), self.path)
-        self.disk.stored[renamed] = data
-        self.disk.pending[self.path] = []
+        self.inode.stored, self.inode.pending = bytes(self.inode.seen), []
 
     def close(self) -> None: ...
 
@@ -256,7 +251,9 @@ def damage(disk: Disk, change: Callable[[bytearray], bytes | bytearray]) -> Ledg
     ledger = open_ledger(disk, month_bytes=1000)
     for _ in range(4):
         settle(ledger, reserve(ledger, 100), 50)
-    disk.seen[PATH] = bytearray(change(bytearray(disk.seen[PATH])))
+    inode = disk.names[PATH]
+    inode.seen = bytearray(change(bytearray(inode.seen)))
+    inode.stored = bytes(inode.seen)
     return open_ledger(disk, 1, month_bytes=1000)
 
 
@@ -305,8 +302,9 @@ def test_a_crash_while_a_damaged_ledger_is_replaced_never_yields_a_fresh_one() -
         disk = Disk(random.Random(steps))
         first = open_ledger(disk, month_bytes=1000)
         settle(first, reserve(first, 100), 50)
-        disk.seen[PATH][3] ^= 1
-        disk.stored[PATH] = bytes(disk.seen[PATH])
+        inode = disk.names[PATH]
+        inode.seen[3] ^= 1
+        inode.stored = bytes(inode.seen)
         disk.steps_left = steps
         try:
             open_ledger(disk, 1, month_bytes=1000)
