@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from capture.camera import Camera, Reel
-from capture.packer import Packed, Stamp, pack_draft, pack_screens
+from capture.packer import Packed, Stamp, Thinning, pack_draft, pack_screens
 from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
-from codec.thin import Thinning
 
 NS_PER_MS = 1_000_000
 MAX_WAITING_BYTES = 32 << 20
