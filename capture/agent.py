@@ -264,9 +264,6 @@ class Agent:
                 self.conductor.suspend(cause, reason)
             elif not holds:
                 self.conductor.lift(cause)
-        if power.sleeping:
-            self.chunker.close_events()
-            self.chunker.close_screens()
         self.steering.ask()
         if self._publisher is not None:
             self._publisher.wake()
