@@ -160,7 +160,7 @@ class VirtualDesktop:
             "XDG_RUNTIME_DIR": str(runtime),
             "XDG_SESSION_TYPE": "x11",
             "DBUS_SESSION_BUS_ADDRESS": "disabled:",  # or applications would talk to the real person's session
-            "GSETTINGS_BACKEND": "memory",
+            "GSETTINGS_BACKEND": "keyfile",
             "NO_AT_BRIDGE": "1",
             "GTK_OVERLAY_SCROLLING": "0",
         }

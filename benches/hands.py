@@ -27,6 +27,9 @@ class Hands:
         rng: makes the movements; the same seed makes the same ones.
         truth: where everything that is done is noted.
         stop: ends whatever is being done, from another thread.
+
+    Attributes:
+        untyped: what is missing of the latest text.
     """
 
     def __init__(self, display: Display, rng: Random, truth: Truth, stop: threading.Event) -> None:
@@ -38,6 +41,7 @@ class Hands:
         self._keys_down: dict[int, str] = {}
         self._buttons_down: set[int] = set()
         self._at = display.pointer()
+        self.untyped = ""
 
     @contextlib.contextmanager
     def until(self, monotonic_s: float) -> Iterator[None]:
@@ -119,9 +123,9 @@ class Hands:
             self._truth.add("wheel", button=button, x=self._at[0], y=self._at[1])
 
     def type(self, text: str, *, typo_ratio: float = 0.015) -> None:
-        """Type a text; newlines are Return."""
+        """Type a text; newlines are Return. When the time is up, `untyped` holds the rest."""
         strokes = human.strokes(text, self._rng, typo_ratio=typo_ratio)
-        events: list[tuple[float, bool, str]] = []
+        events: list[tuple[float, bool, str, int]] = []
         at = 0.0
         for i, stroke in enumerate(strokes):
             at += stroke.wait_ms
@@ -131,12 +135,15 @@ class Hands:
             if following and (shifted or self._shifted(following.char) or following.char == stroke.char):
                 hold = min(hold, following.wait_ms * 0.6)  # no rollover across Shift, nor with the same key
             if shifted:
-                events += [(at - min(60, stroke.wait_ms * 0.3), True, "Shift"), (at + hold * 1.1, False, "Shift")]
-            events += [(at, True, stroke.char), (at + hold, False, stroke.char)]
+                events.append((at - min(60, stroke.wait_ms * 0.3), True, "Shift", 0))
+                events.append((at + hold * 1.1, False, "Shift", 0))
+            events += [(at, True, stroke.char, stroke.done), (at + hold, False, stroke.char, stroke.done)]
+        self.untyped = text
         start = time.monotonic()
-        for at, down, name in sorted(events, key=lambda event: event[0]):
+        for at, down, name, done in sorted(events, key=lambda event: event[0]):
             self._sleep(start + at / 1000 - time.monotonic())
             self._key(name, down=down)
+            self.untyped = text[done:] if done else self.untyped
 
     def press(self, keys: str, times: int = 1) -> None:
         """Press keys together, e.g. "Control+End" or "Down"."""
