@@ -81,16 +81,17 @@ def live(place: Home, seed: int) -> list[tuple[Result, Month]]:
         Fixed(place, chances[2], stops=True),
         Bucket(place, chances[3]),
     )
-    demand: dict[int, int] = {}
+    demand: dict[int, tuple[int, int, bool]] = {}  # bytes of events, of frames; whether frames can be sent that day
     chance = random.Random(f"{seed}/{place.index}/demand")
     for slot in place.slots():
         for machine in machines:
             machine.work(slot)
         day = place.calendar.day_of(slot.start_ns)
         if place.first_day <= day < place.after_day:
-            payload = sum(place.true_bytes(*place.highest(slot), slot))
-            demand[day] = demand.get(day, 0) + on_the_wire(payload, chance)[1]
-    by_day = sum(count if place.day_bytes is None else min(count, place.day_bytes) for count in demand.values())
+            before = demand.get(day, (0, 0, False))
+            made = (on_the_wire(payload, chance)[1] for payload in place.true_bytes(*place.highest(slot), slot))
+            carries = slot.link == "unmetered" or place.metered_all
+            demand[day] = (before[0] + next(made), before[1] + next(made), before[2] or carries)
     found = []
     for rule, month in zip(RULES, [machine.month for machine in machines], strict=True):
         month.close_hour()
@@ -99,8 +100,8 @@ def live(place: Home, seed: int) -> list[tuple[Result, Month]]:
             kind=place.kind,
             rule=rule,
             month_bytes=place.month_bytes,
-            attainable=min(place.month_bytes, by_day),
-            demand=sum(demand.values()),
+            attainable=attainable(place, demand),
+            demand=sum(events + frames for events, frames, _ in demand.values()),
             used=month.used(place),
             overruns=month.overruns(place),
             hours=month.hours,
@@ -112,6 +113,23 @@ def live(place: Home, seed: int) -> list[tuple[Result, Month]]:
         )
         found.append((result, month))
     return found
+
+
+def attainable(place: Home, demand: dict[int, tuple[int, int, bool]]) -> int:
+    """Return the bytes that could be sent in the judged period by one who knew it beforehand.
+
+    Args:
+        demand: by day, bytes of events and of frames, and whether a link that carries frames was there.
+    """
+    waiting = sent = 0
+    for events, frames, carries in demand.values():
+        waiting += frames
+        today = events + (waiting if carries else 0)
+        if place.day_bytes is not None:
+            today = min(today, place.day_bytes)
+        waiting -= max(0, today - events)
+        sent += today
+    return min(place.month_bytes, sent)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -182,6 +182,7 @@ class Modicum:
         )
 
     def _send(self, true_ns: int, link: str, *, crash: bool) -> None:
+        until_ns = true_ns + SLOT_S * NS_PER_S // 2
         for queue, events_only in ((self.events, True), (self.frames, False)):
             while queue and queue[0][0] <= true_ns:
                 payload = queue[0][1]
@@ -189,10 +190,11 @@ class Modicum:
                 self.budget.observe(self.moment(true_ns))
                 refusal = self.budget.refusal(bound, Link(link), events_only=events_only)
                 if refusal is not None:
-                    if "kbit/s" in refusal.reasons[0] and true_ns % (SLOT_S * NS_PER_S) < SLOT_S * NS_PER_S // 2:
-                        true_ns += max(NS_PER_S, refusal.retry_wall_ns - self.moment(true_ns).wall_ns)
-                        continue
-                    break
+                    wait_ns = refusal.retry_wall_ns - self.moment(true_ns).wall_ns
+                    if refusal.left_bytes < bound or true_ns + wait_ns > until_ns:
+                        break
+                    true_ns += max(NS_PER_S, wait_ns)  # the rate ceiling
+                    continue
                 lease = self.budget.take(bound, Link(link))
                 if crash:
                     self.month.send(self.home, true_ns, bound)

@@ -10,8 +10,8 @@ no lease is settled with more than it reserved. It rests on four rules.
    whatever happens to the other; and a reservation must fit both. The steady clock takes the wall clock's time while
    the operating system vouches for it (NTP). Across a reboot it takes the wall clock's advance, as far as that does not
    carry it past the wall clock; but where the system usually vouches, it waits for that: without a network, which
-   brings it, nothing can be sent anyway. What was sent before the system vouched again counts in the day and period
-   that then turn out to be the true ones as well. Hence a clock set forward gives no new budget, since the steady
+   brings it, nothing can be sent anyway. What was sent before the system vouched again is counted in the day that then
+   turns out to be the true one. Hence a clock set forward gives no new budget, since the steady
    clock's day has not ended; set back, it finds its days as they were left; and nothing is locked for ever, since the
    steady clock always goes on.
 3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but
@@ -63,12 +63,11 @@ __all__ = [
 BURST_S: Final = 10
 """Seconds of the rate ceiling that may be saved up."""
 UNLIMITED: Final = 1 << 62
-NS_PER_HOUR: Final = 3600 * NS_PER_S
-LONGEST_DAY_NS: Final = 26 * NS_PER_HOUR
-"""A day of 25 hours, and the hour to which times are rounded down."""
-TRUSTED_NS: Final = 14 * 24 * NS_PER_HOUR
+NS_PER_MINUTE: Final = 60 * NS_PER_S
+NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
+TRUSTED_NS: Final = 14 * NS_PER_DAY
 """A system that has not vouched for its clock for so long (while it ran) is one that never does."""
-MAX_BLIND_ADVANCE_NS: Final = 3 * 24 * NS_PER_HOUR
+MAX_BLIND_ADVANCE_NS: Final = 3 * NS_PER_DAY
 """What a reboot may add to a steady clock that is ahead of the wall clock."""
 
 
@@ -123,7 +122,10 @@ class Budget:
         self.steady = Book(self._steady_calendar, {})
         self.steady_ns = 0
         self.synced_ns: int | None = None
-        self.unplaced: dict[tuple[int, int, int, Link], int] = {}  # (steady hour, wall day, steady day, class): bytes
+        self.guessed_ns = 0
+        self.unplaced: dict[
+            tuple[int, int, int, Link], int
+        ] = {}  # (guessed minute, wall day, steady day, class): bytes
         self.moment: Moment | None = None
         self.leases: dict[int, Outstanding] = {}
         self.next_id = 1
@@ -140,25 +142,23 @@ class Budget:
         """Move the clocks to a moment, and with them the days that outstanding leases count in."""
         wall_ns = clamp_wall_ns(moment.wall_ns)
         last = self.moment
-        sent_before = None
-        if last is None:
-            self.steady_ns = wall_ns
-        elif moment.synced:
-            if self.unplaced:
-                sent_before = self.steady_ns + max(0, moment.mono_ns - last.mono_ns) * (last.boot == moment.boot)
-            self.steady_ns = wall_ns
-        elif last.boot == moment.boot:
-            self.steady_ns += max(0, moment.mono_ns - last.mono_ns)
+        advance_ns = 0 if last is None else wall_ns - clamp_wall_ns(last.wall_ns)
+        if last is not None and last.boot == moment.boot:
+            passed_ns = max(0, moment.mono_ns - last.mono_ns)
+            self.guessed_ns += passed_ns
         else:
-            self.steady_ns += self._over_reboot_ns(wall_ns, wall_ns - clamp_wall_ns(last.wall_ns))
-        self.steady_ns = clamp_wall_ns(self.steady_ns)
+            passed_ns = self._over_reboot_ns(wall_ns, advance_ns)
+            self.guessed_ns += advance_ns
+        if last is None or moment.synced:
+            self._place(wall_ns)
+            self.steady_ns = self.guessed_ns = wall_ns
+        else:
+            self.steady_ns = clamp_wall_ns(self.steady_ns + passed_ns)
         if moment.synced:
             self.synced_ns = self.steady_ns
         self.moment = moment
         wall_day = self.calendar.day_of(wall_ns)
         steady_day = self._steady_calendar.day_of(self.steady_ns)
-        if sent_before is not None:
-            self._place(wall_day, sent_before)
         if wall_day == self.wall.day and steady_day == self.steady.day:
             return
         self.first_day = self.first_day or wall_day
@@ -171,26 +171,34 @@ class Budget:
         if lock is not None and lock.provisional and moment.synced:
             self.lock_period(lock.reason)
 
+    def _waits_for_sync(self) -> bool:
+        """Tell whether the system usually vouches for its clock, so that it is worth waiting for."""
+        return self.synced_ns is not None and self.steady_ns - self.synced_ns < TRUSTED_NS
+
     def _over_reboot_ns(self, wall_ns: int, advance_ns: int) -> int:
         """Return by how much the steady clock goes on over a reboot that moved the wall clock by `advance_ns`."""
-        if advance_ns <= 0 or (self.synced_ns is not None and self.steady_ns - self.synced_ns < TRUSTED_NS):
+        if advance_ns <= 0 or self._waits_for_sync():
             return 0
         if wall_ns > self.steady_ns:
             return min(advance_ns, wall_ns - self.steady_ns)
         return min(advance_ns, MAX_BLIND_ADVANCE_NS)
 
-    def _place(self, today: int, now_ns: int) -> None:
-        """Count what was sent while nobody vouched for the clock in the true day and period too.
+    def _place(self, now_ns: int) -> None:
+        """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
+
+        Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
+        Into another billing period bytes are copied, not moved, so that no period is left with too few.
 
         Args:
-            today: the day that turned out to be true. now_ns: what the steady clock would have shown.
+            now_ns: the true time. `guessed_ns` is what it was taken for.
         """
-        for (hour, wall_day, steady_day, link), count in self.unplaced.items():
-            recent = now_ns - hour * NS_PER_HOUR <= LONGEST_DAY_NS
+        for (minute, wall_day, steady_day, link), count in self.unplaced.items():
+            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + now_ns - self.guessed_ns)
             for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
-                elsewhere = self.calendar.billing_period(day) != self.calendar.billing_period(today)
-                if day != today and (recent or elsewhere):
-                    book.add(today, link, count)
+                if day != true_day:
+                    book.add(true_day, link, count)
+                    if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
+                        book.add(day, link, -count)
         self.unplaced.clear()
 
     def _turn(self, book: Book, day: int, oldest: int) -> None:
@@ -313,8 +321,8 @@ class Budget:
         """
         lease = Lease(self.next_id if lease_id is None else lease_id, size_bytes, link.counted_as)
         self.next_id = max(self.next_id, lease.id) + 1
-        if self.synced_ns is not None and not (self.moment and self.moment.synced):
-            key = (self.steady_ns // NS_PER_HOUR, self.wall.day, self.steady.day, lease.link)
+        if self._waits_for_sync() and not (self.moment and self.moment.synced):
+            key = (self.guessed_ns // NS_PER_MINUTE, self.wall.day, self.steady.day, lease.link)
             self.unplaced[key] = self.unplaced.get(key, 0) + size_bytes
         self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day})
         self.wall.add(self.wall.day, lease.link, size_bytes)
@@ -428,9 +436,10 @@ class Budget:
             "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
             "steady_ns": self.steady_ns,
             "synced_ns": self.synced_ns,
+            "guessed_ns": self.guessed_ns,
             "unplaced": [
-                [hour, wall_day, steady_day, COUNTED_LINKS.index(link), count]
-                for (hour, wall_day, steady_day, link), count in self.unplaced.items()
+                [minute, wall_day, steady_day, COUNTED_LINKS.index(link), count]
+                for (minute, wall_day, steady_day, link), count in self.unplaced.items()
             ],
             "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
             "leases": [
@@ -467,8 +476,9 @@ class Budget:
         budget.moment = Moment(int(wall_ns), int(mono_ns), bytes(boot), bool(synced))
         budget.steady_ns = int(state["steady_ns"])
         budget.synced_ns = None if state["synced_ns"] is None else int(state["synced_ns"])
-        for hour, wall_day, steady_day, link, count in state["unplaced"]:
-            budget.unplaced[int(hour), int(wall_day), int(steady_day), COUNTED_LINKS[int(link)]] = int(count)
+        budget.guessed_ns = int(state["guessed_ns"])
+        for minute, wall_day, steady_day, link, count in state["unplaced"]:
+            budget.unplaced[int(minute), int(wall_day), int(steady_day), COUNTED_LINKS[int(link)]] = int(count)
         for lease_id, size, link, wall_days, steady_days in state["leases"]:
             lease = Lease(int(lease_id), int(size), COUNTED_LINKS[int(link)])
             budget.leases[lease.id] = Outstanding(lease, set(map(int, wall_days)), set(map(int, steady_days)))
