@@ -71,8 +71,8 @@ def simulate(index: int, *, seed: int) -> list[Result]:
     return [result for result, _ in live(home(seed, index), seed)]
 
 
-def live(place: Home, seed: int) -> list[tuple[Result, Month]]:
-    """Live through a household's month under every rule."""
+def live(place: Home, seed: int, *, drawn: bool = False) -> list[tuple[Result, Month]]:
+    """Live through a household's month under every rule; for a picture (`drawn`), keep every step."""
     chances = [random.Random(f"{seed}/{place.index}/{rule}") for rule in RULES]
     modicum = Modicum(place, chances[0])
     machines = (
@@ -81,6 +81,8 @@ def live(place: Home, seed: int) -> list[tuple[Result, Month]]:
         Fixed(place, chances[2], stops=True),
         Bucket(place, chances[3]),
     )
+    for machine in machines:
+        machine.month.drawn = drawn
     demand: dict[int, tuple[int, int, bool]] = {}  # bytes of events, of frames; whether frames can be sent that day
     chance = random.Random(f"{seed}/{place.index}/demand")
     for slot in place.slots():
@@ -211,7 +213,7 @@ def plot(place: Home, seed: int, out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    lived = live(place, seed)
+    lived = live(place, seed, drawn=True)
     begin = place.calendar.start_ns(place.first_day)
     days = place.after_day - place.first_day
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(10, 7), sharex=True, height_ratios=(3, 2))

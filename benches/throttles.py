@@ -34,8 +34,10 @@ class Month:
     Attributes:
         by_day: bytes on the wire by true local day. hours: of activity in which something was worked.
         with_events, with_frames: in which some were recorded. longest_gap_h: of activity without a screenshot.
-        plans: (true ns, used so far, rung) for the picture.
+        plans: (true ns, used so far, rung) for the picture, where it is to be drawn.
     """
+
+    drawn: bool = False
 
     by_day: dict[int, int] = field(default_factory=dict)
     hours: int = 0
@@ -52,8 +54,11 @@ class Month:
         day = home.calendar.day_of(true_ns)
         self.by_day[day] = self.by_day.get(day, 0) + size_bytes
 
-    def record(self, true_ns: int, *, events: bool, frames: bool) -> None:
-        """Note what a slot of activity recorded."""
+    def record(self, home: Home, true_ns: int, rung: int) -> None:
+        """Note the rung on which a slot of activity was recorded."""
+        events, frames = rung > Rung.NOTHING, rung >= FIRST_WITH_FRAMES
+        if self.drawn:
+            self.plans.append((true_ns, self.used(home), rung))
         hour = true_ns // HOUR_NS
         if hour != self._hour:
             self.close_hour()
@@ -157,8 +162,7 @@ class Modicum:
         if slot.tail:
             self._send(end_ns + HOLD_BACK_NS, slot.link, crash=False)
         if slot.start_ns >= self.home.calendar.start_ns(self.home.first_day):
-            self.month.record(slot.start_ns, events=plan.capture, frames=plan.rung >= FIRST_WITH_FRAMES)
-            self.month.plans.append((slot.start_ns, self.month.used(self.home), plan.rung))
+            self.month.record(self.home, slot.start_ns, plan.rung)
 
     def _record(self, slot: Slot, plan: Plan) -> None:
         events, frames = self.home.true_bytes(plan.rung, plan.effort, slot)
@@ -241,8 +245,7 @@ class Fixed:
             self._used_today += size
             self.month.send(home, slot.start_ns, size)
         if slot.start_ns >= home.calendar.start_ns(home.first_day):
-            self.month.record(slot.start_ns, events=records, frames=records)
-            self.month.plans.append((slot.start_ns, self._used, FIXED if records else 0))
+            self.month.record(home, slot.start_ns, FIXED if records else Rung.NOTHING)
 
 
 class Bucket:
@@ -257,7 +260,6 @@ class Bucket:
         self._rate = self._capacity / 86400
         self._level = 0.0
         self._last_ns = home.install_ns
-        self._used = 0
 
     def work(self, slot: Slot) -> None:
         home = self.home
@@ -272,7 +274,5 @@ class Bucket:
                 self._level -= size
                 sent[index] = True
                 self.month.send(home, slot.start_ns, size)
-                self._used += size
         if slot.start_ns >= home.calendar.start_ns(home.first_day):
-            self.month.record(slot.start_ns, events=sent[0], frames=sent[1])
-            self.month.plans.append((slot.start_ns, self._used, FIXED if sent[1] else Rung.EVENTS if sent[0] else 0))
+            self.month.record(home, slot.start_ns, FIXED if sent[1] else Rung.EVENTS if sent[0] else Rung.NOTHING)

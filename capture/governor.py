@@ -54,7 +54,8 @@ class Governor:
     """Decides how much to record.
 
     State: the plan and when it last changed, two flags with bands (charge below a floor), rungs cut for CPU use and
-    when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of link classes.
+    when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
+    link classes.
     """
 
     def __init__(self, settings: Settings, learned: Mapping[str, Any] | None = None) -> None:
@@ -270,9 +271,9 @@ class Governor:
     def _highest(self, effort: Effort, cap: Rung, means: Pace, share: float) -> Rung:
         """Return the highest rung up to `cap` that bytes and CPU can pay with this effort."""
         current = self.plan.rung if self.plan is not None else Rung.NOTHING
-        prices, cpu_s = self.prices.all(effort), share * 3600
+        cpu_s = share * 3600
         for rung in range(cap, Rung.CLICKS, -1):
-            price = prices[rung]
+            price = self.prices.of(RUNGS[rung], effort)
             ratio = STAY_RATIO if rung <= current else CLIMB_RATIO
             bytes_h = means.frame_bytes_h if rung >= FIRST_WITH_FRAMES else means.event_bytes_h
             if price.size_bytes * ratio <= bytes_h and price.cpu_s * ratio <= cpu_s:

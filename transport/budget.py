@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from transport.book import KEPT_DAYS, Book
+from transport.book import KEPT_DAYS, SCOPES, Book
 from transport.limits import (
     COUNTED_LINKS,
     KINDS,
@@ -111,10 +111,7 @@ class Budget:
         """
         self.limits = limits
         self._caps = [
-            (span, scope, limit)
-            for scope in (None, *COUNTED_LINKS)
-            for span in Span
-            if (limit := limits.of(span, scope)) is not None
+            (span, scope, limit) for scope in SCOPES for span in Span if (limit := limits.of(span, scope)) is not None
         ]
         self.calendar = Calendar(limits.time_zone, limits.billing_day)
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
@@ -286,16 +283,19 @@ class Budget:
 
     def standings(self) -> list[Standing]:
         """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
-        by_cap: dict[tuple[Span, Link | None], Standing] = {}
+        if self.moment is None:
+            return []
         locked = self._is_locked()
-        for link in COUNTED_LINKS:
-            for standing in self._standings(link):
-                if locked:
-                    standing = standing._replace(used=standing.limit)
-                known = by_cap.get((standing.span, standing.link))
-                if known is None or standing.used > known.used:
-                    by_cap[standing.span, standing.link] = standing
-        return list(by_cap.values())
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        found = []
+        for span, scope, limit in self._caps:
+            by_wall, by_steady = self.wall.used(span, scope), self.steady.used(span, scope)
+            if by_steady > by_wall:
+                used, end_ns = by_steady, self.steady.end_ns(span) + shift_ns
+            else:
+                used, end_ns = by_wall, self.wall.end_ns(span)
+            found.append(Standing(span, scope, limit if locked else used, limit, end_ns))
+        return found
 
     def _wait_for_rate_ns(self, size_bytes: int) -> int:
         rate = self.limits.rate_bytes_s
@@ -386,9 +386,9 @@ class Budget:
                 for kind, count in kinds.items():
                     by_kind[kind] += count
         return Usage(
-            day_used=sum(book.in_day.values()),
+            day_used=book.in_day[None],
             day_limit=self.limits.day_bytes,
-            month_used=sum(book.in_month.values()),
+            month_used=book.in_month[None],
             month_limit=self.limits.month_bytes,
             day_end_wall_ns=book.day_end_ns,
             period_end_wall_ns=book.period_end_ns,
