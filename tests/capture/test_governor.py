@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.conditions import ALL_LINKS
@@ -67,6 +67,7 @@ def test_less_budget_never_records_more_and_screens_fall_first() -> None:
     assert Rung.EVENTS in rungs or Rung.PATH in rungs
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 5 * GB),
     st.sampled_from([True, False, None]),
