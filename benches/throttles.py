@@ -17,6 +17,7 @@ from capture.effects import purses_of
 from capture.governor import Governor
 from capture.ladder import FIRST_WITH_FRAMES, Effort, Plan, Rung, Upload
 from transport.budget import Budget
+from transport.budget_state import from_state, to_state
 from transport.limits import Allowance, Limits, Link, Moment, Sendable
 from transport.periods import NS_PER_S
 
@@ -211,7 +212,7 @@ class Modicum:
 
     def _crash(self, true_ns: int) -> None:
         """Die with a lease outstanding, and start again from what is on the disk."""
-        self.budget = Budget.from_state(self.limits, self.budget.to_state())
+        self.budget = from_state(self.limits, to_state(self.budget))
         self.budget.observe(self.moment(true_ns))
         self.budget.write_off()
         self.governor = Governor(self.settings, self.governor.to_state())

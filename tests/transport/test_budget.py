@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transport.budget import Budget
+from transport.budget_state import from_state, to_state
 from transport.limits import Allowance, Lease, Limits, Link, Moment, Refusal, Sendable, show_bytes
 from transport.periods import NS_PER_S, Calendar
 
@@ -245,7 +246,7 @@ def test_a_changed_billing_day_forgets_nothing() -> None:
     lease = ask(state, 100)
     assert isinstance(lease, Lease)
     state.settle(lease.id, 100)
-    moved = Budget.from_state(Limits(month_bytes=100, billing_day=9, sendable=ALL), state.to_state())
+    moved = from_state(Limits(month_bytes=100, billing_day=9, sendable=ALL), to_state(state))
     assert isinstance(ask(moved, 1, moment=at(1)), Refusal)
     assert isinstance(ask(moved, 1, moment=at(24 * 20)), Refusal), "until the 9th of the next month"
     assert isinstance(ask(moved, 1, moment=at(24 * 30)), Lease)
@@ -257,7 +258,7 @@ def test_a_changed_time_zone_takes_today_with_it(zone: str) -> None:
     lease = ask(state, 100)
     assert isinstance(lease, Lease)
     state.settle(lease.id, 100)
-    moved = Budget.from_state(Limits(day_bytes=100, time_zone=zone, sendable=ALL), state.to_state())
+    moved = from_state(Limits(day_bytes=100, time_zone=zone, sendable=ALL), to_state(state))
     assert isinstance(ask(moved, 1, moment=at(0.01)), Refusal)
 
 
@@ -303,10 +304,10 @@ def test_state_survives_as_plain_values() -> None:
         assert isinstance(lease, Lease)
         if hours % 2:
             state.settle(lease.id, 10, 5, 5)
-    again = Budget.from_state(state.limits, state.to_state())
+    again = from_state(state.limits, to_state(state))
     again.observe(at(27))
     assert again.usage() == state.usage()
-    assert again.to_state() == state.to_state()
+    assert to_state(again) == to_state(state)
 
 
 def test_bytes_are_shown_as_people_write_them() -> None:
@@ -367,7 +368,7 @@ def test_no_true_day_or_period_gets_more_than_its_limit(
         elif what in {"forget", "reboot"}:
             if what == "reboot":
                 boots, mono_base = boots + 1, true_h
-                state = Budget.from_state(limits, state.to_state())
+                state = from_state(limits, to_state(state))
                 state.observe(moment())
             for lease in outstanding:
                 true_day = calendar.day_of(START + round(true_h * HOUR))
