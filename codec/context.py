@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.mixing import INPUTS, SQUASH, Model, Prior, block_ends, expand, expand_at
-from codec.rangecoder import TOP, BitDecoder, encode_bits
+from codec.rangecoder import SMALL, BitDecoder, encode_bits
 
 Ints = npt.NDArray[np.int64]
 
-MAX_ROWS = 1 << 16
-"""A bound on a decoder's time: some 20 µs each in plain Python. Chunks are closed long before."""
+MAX_ROWS = 1 << 15
+"""A bound on a decoder's time: some 25 µs each in plain Python. Chunks are closed long before."""
 ROWS_PER_BYTE = 16
 """A stream that says more is better off with method A, and a tiny one cannot claim much work."""
 SPARE_ROWS = 64
@@ -111,7 +111,7 @@ class TableReader:
         field = self.fields[number]
         voice, rows, go = self._voice, field.rows, field.go
         decoder = self._decoder
-        low, high, code = decoder.low, decoder.high, decoder.code
+        width, code = decoder.width, decoder.code
         b0, b1, b2, b3, b4, b5 = bases
         node = 0
         while node >= 0:
@@ -128,18 +128,18 @@ class TableReader:
                 said = 2047
             elif said < -2048:
                 said = -2048
-            middle = low + ((high - low) * _SQUASH[said] >> 16)
-            if code <= middle:
-                high = middle
+            share = (width >> 16) * _SQUASH[said]
+            if code < share:
+                width = share
                 node = go[node][1]
             else:
-                low = middle + 1
+                code -= share
+                width -= share
                 node = go[node][0]
-            while not (low ^ high) & 0xFF0000000000:
-                low = low << 8 & TOP
-                high = high << 8 & TOP | 255
-                code = code << 8 & TOP | decoder.next_byte()
-        decoder.low, decoder.high, decoder.code = low, high, code
+            while width < SMALL:
+                width <<= 8
+                code = code << 8 | decoder.next_byte()
+        decoder.width, decoder.code = width, code
         self._symbols[number].append(~node)
         self._bases[number].append(bases)
         return ~node
@@ -159,7 +159,7 @@ class TableReader:
         cells, seen = [], []
         for field, symbols, bases in zip(self.fields, self._symbols, self._bases, strict=True):
             if symbols:
-                made = expand_at(field, np.array(symbols, np.int64), np.array(bases, np.int64).T)
+                made = expand_at(field, np.array(symbols, np.int64), np.array(bases, np.int32).T)
                 cells.append(made.cells.ravel())
                 seen.append(np.tile(made.bit, INPUTS))
                 symbols.clear()

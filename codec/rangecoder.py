@@ -1,15 +1,16 @@
-"""Pure: a binary range coder with a 48-bit state and 16-bit probabilities.
+"""Pure: a binary range coder with a 48-bit range and 16-bit probabilities.
 
-Carry-free: the interval [low, high] keeps its inclusive bounds, and leading bytes that agree are settled. Past its end
-a code reads as zeros, so the encoder drops trailing zero bytes; whoever stores a code stores its length.
+The decoder keeps how far the code lies into the range; when the range has shrunk below 40 bits, a byte moves on.
+Past its end a code reads as zeros, so the encoder drops trailing zero bytes; whoever stores a code stores its
+length. Any bytes are a code of something.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-TOP = (1 << 48) - 1
-_SETTLED = 0xFF << 40
+FULL = 1 << 48
+SMALL = 1 << 40
 
 
 def encode_bits(bits: Iterable[int], ones: Iterable[int]) -> bytes:
@@ -22,57 +23,67 @@ def encode_bits(bits: Iterable[int], ones: Iterable[int]) -> bytes:
     Returns:
         The code: some bytes, possibly none.
     """
-    low, high = 0, TOP
-    out = bytearray()
+    low, width = 0, FULL
+    digits: list[int] = []  # base 256, but a digit may carry into the one before it
     for bit, one in zip(bits, ones, strict=True):
-        middle = low + ((high - low) * one >> 16)
+        share = (width >> 16) * one
         if bit:
-            high = middle
+            width = share
         else:
-            low = middle + 1
-        while not (low ^ high) & _SETTLED:
-            out.append(low >> 40)
-            low = low << 8 & TOP
-            high = high << 8 & TOP | 255
-    # The shortest tail that, followed by zeros, lies within the interval.
+            low += share
+            width -= share
+        while width < SMALL:
+            digits.append(low >> 40)
+            low = (low & SMALL - 1) << 8
+            width <<= 8
+    # The shortest tail that, followed by zeros, lies within the range.
     for length in range(7):
-        shift = 48 - 8 * length
-        tail = -(-low >> shift)
-        if tail << shift <= high:
-            out += tail.to_bytes(length, "big")
+        step = 48 - 8 * length
+        tail = -(-low >> step)
+        if tail << step < low + width:
+            digits.append(tail >> 8 * (length - 1) if length else tail)
+            digits += (tail >> 8 * place & 255 for place in range(length - 2, -1, -1))
             break
-    while out and not out[-1]:
-        out.pop()
-    return bytes(out)
+    return _carried(digits, bool(length))
+
+
+def _carried(digits: list[int], tail: bool) -> bytes:
+    """Settle the carries, and drop the zeros at the end."""
+    carry = 0 if tail else digits.pop()
+    for place in range(len(digits) - 1, -1, -1):
+        value = digits[place] + carry
+        digits[place] = value & 255
+        carry = value >> 8
+    return bytes(digits).rstrip(b"\0")
 
 
 class BitDecoder:
     """Decodes what `encode_bits` wrote, one decision at a time, with the same probabilities.
 
-    Attributes: low, high, code: the interval and the code within it; place: of the next byte in data. A caller in a
-    hurry inlines `bit`.
+    State: width, the range; code, how far into it the code lies; place, of the next byte in data. A caller in a hurry
+    inlines `bit`.
     """
 
-    __slots__ = ("code", "data", "high", "low", "place")
+    __slots__ = ("code", "data", "place", "width")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.low, self.high = 0, TOP
+        self.width = FULL
         self.code = int.from_bytes(data[:6].ljust(6, b"\0"), "big")
         self.place = 6
 
     def bit(self, one: int) -> int:
         """Decode one decision whose probability of being 1 is `one` / 65536."""
-        middle = self.low + ((self.high - self.low) * one >> 16)
-        bit = self.code <= middle
+        share = (self.width >> 16) * one
+        bit = self.code < share
         if bit:
-            self.high = middle
+            self.width = share
         else:
-            self.low = middle + 1
-        while not (self.low ^ self.high) & _SETTLED:
-            self.low = self.low << 8 & TOP
-            self.high = self.high << 8 & TOP | 255
-            self.code = self.code << 8 & TOP | self.next_byte()
+            self.code -= share
+            self.width -= share
+        while self.width < SMALL:
+            self.width <<= 8
+            self.code = self.code << 8 | self.next_byte()
         return int(bit)
 
     def next_byte(self) -> int:
