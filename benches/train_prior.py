@@ -67,7 +67,7 @@ def balanced_splits(weights: Floats) -> bytes:
 
 def count_cells(prior: Prior, chunks: Iterable[Rows]) -> tuple[Floats, Floats]:
     """Count, for every cell, the decisions it saw and the ones among them."""
-    cells = len(prior.chance)
+    cells = prior.cells
     seen, ones = np.zeros(cells), np.zeros(cells)
     for chunk in chunks:
         for field, symbols, contexts in zip(prior.fields, chunk.symbols, chunk.contexts, strict=True):
