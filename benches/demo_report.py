@@ -1,0 +1,128 @@
+"""Pure: what the demo shows at its end, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benches.stack import Cost
+from capture.status import Status, human_bytes
+
+GROUPS = {
+    "pointer positions": ("move", "drag"),
+    "button presses": ("press-left", "press-middle", "press-right"),
+    "button releases": ("release-left", "release-middle", "release-right"),
+    "wheel clicks": ("wheel-up", "wheel-down", "wheel-left", "wheel-right"),
+    "key presses": ("key-press",),
+    "key releases": ("key-release",),
+    "application changes": ("focus",),
+    "window titles": ("title",),
+    "screenshots": ("frame",),
+}
+
+
+def recorded(report: Mapping[str, Any], done: Mapping[str, int] | None) -> Table:
+    """Return what the archive holds, by kind.
+
+    Args:
+        report: of `modicum archive verify`.
+        done: the truth's counts of what the scripted person did; None when a real one was there.
+    """
+    by_kind: dict[str, int] = dict(report["by_kind"])
+    did = _did(done) if done is not None else {}
+    table = _table("Recorded, as read back from the archive")
+    table.add_column("what")
+    table.add_column("in the archive", justify="right")
+    if did:
+        table.add_column("the person did", justify="right")
+    for name, kinds in GROUPS.items():
+        count = sum(by_kind.pop(kind, 0) for kind in kinds)
+        table.add_row(name, f"{count:,}", *([f"{did[name]:,}" if name in did else ""] if did else []))
+    for kind, count in sorted(by_kind.items()):
+        table.add_row(f"({kind})", f"{count:,}", *([""] if did else []))
+    return table
+
+
+def _did(done: Mapping[str, int]) -> dict[str, int]:
+    keys = done.get("key", 0)
+    return {
+        "pointer positions": done.get("move", 0),
+        "button presses": done.get("press", 0),
+        "button releases": done.get("release", 0),
+        "wheel clicks": done.get("wheel", 0),
+        "key presses": keys // 2,
+        "key releases": keys // 2,
+    }
+
+
+def sizes(last: Status, report: Mapping[str, Any], recorded_s: float, cost: Cost) -> Table:
+    """Return the bytes at each stage, and what the agent took.
+
+    Args:
+        last: the agent's last status. report: as above. recorded_s: how long it recorded. cost: what that took.
+    """
+    table = _table("Bytes at each stage")
+    table.add_column("stage")
+    table.add_column("bytes", justify="right")
+    table.add_column("of raw", justify="right")
+    table.add_column("")
+    raw = last.bytes.get("raw", 0)
+    stages = {
+        "raw": (raw, "events as records, screenshots as pixels"),
+        "encoded": (last.bytes.get("encoded", 0), "events as delta columns, screenshots as video"),
+        "sealed": (last.bytes.get("sealed", 0), "for the archive's key, signed by the device"),
+        "wire": (last.bytes.get("wire", 0), "counted with MQTT, TCP and IP, both ways"),
+        "archived": (report["bytes"], "what the collector stored"),
+    }
+    for stage, (count, means) in stages.items():
+        share = f"{count / raw:.3%}" if raw else ""
+        table.add_row(stage, f"{count:,}", share, means)
+    limit = last.budget.get("day_limit")
+    if limit is not None:
+        used = last.budget.get("day_used", 0)
+        table.add_row("budget", f"{used:,}", "", f"of {human_bytes(limit)} a day, {human_bytes(limit - used)} left")
+    cpu_share = cost.cpu_s / recorded_s if recorded_s else 0.0
+    table.caption = (
+        f"The agent took {cpu_share:.1%} of a core, {cost.wakeups / max(recorded_s, 1):.1f} wake-ups/s, "
+        f"{human_bytes(cost.rss_bytes)} of memory."
+    )
+    return table
+
+
+def verification(console: Console, report: Mapping[str, Any], last: Status) -> bool:
+    """Print what the verification found; return whether everything is right."""
+    checks = {
+        f"{report['chunks']} chunks in the archive, every one decoded, hashes and signatures right": (
+            report["chunks"] > 0 and not report["problems"],
+            report["problems"],
+        ),
+        "ids without gaps": (not report["holes"], report["holes"]),
+        f"all {last.chunks.get('closed', 0)} chunks that the agent closed are there": (
+            report["chunks"] >= last.chunks.get("closed", 0) > 0,
+            [],
+        ),
+    }
+    console.print("\nVerification", style="bold")
+    for text, (right, problems) in checks.items():
+        mark = "[green]  right  [/green]" if right else "[red]  WRONG  [/red]"
+        console.print(f"{mark}{text}", highlight=False)
+        for problem in problems:
+            console.print(f"         {problem}", markup=False, highlight=False)
+    return all(right for right, _ in checks.values())
+
+
+def files(console: Console, exported: Path, folder: Path) -> None:
+    """Print where the files are that one can open."""
+    console.print("\nExported from the archive", style="bold")
+    for path in sorted(exported.iterdir()):
+        console.print(f"  {path}  ({human_bytes(path.stat().st_size)})", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nEverything of this demo is in {folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
