@@ -46,7 +46,8 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool: Spool
         self.waiting: dict[ChunkId, tuple[bytes, int]] = {}  # confirmed: bytes, value
         self.uncertain: dict[ChunkId, bytes] = {}  # put did not return: may be there or not
-        self.settled: set[ChunkId] = set()  # acked; may come back after a power cut, no harm
+        self.settled: set[ChunkId] = set()  # acked or lost, then a crash: may come back, no harm
+        self.lost: set[ChunkId] = set()  # reported as gaps: not there until a crash
         self.forgotten: dict[ChunkId, bytes] = {}
         self.latest: dict[ChunkId, bytes] = {}
         self.confirmed: set[ChunkId] = set()
@@ -81,6 +82,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert gap.chunk_id in self.waiting or gap.chunk_id in self.uncertain or gap.chunk_id in self.settled, gap
         self.waiting.pop(gap.chunk_id, None)
         self.uncertain.pop(gap.chunk_id, None)
+        self.lost.add(gap.chunk_id)
 
     @rule(size=st.integers(0, 24_000), value=st.sampled_from([0, 100, 200, 255]), held=st.booleans())
     def put(self, size: int, value: int, held: bool) -> None:
@@ -125,8 +127,10 @@ class SpoolMachine(RuleBasedStateMachine):
                 if lost not in there and self.policy is not WhenFull.PAUSE:
                     assert self.policy is WhenFull.DROP_OLDEST or worth >> 5 <= value >> 5
                     self.waiting.pop(lost, None)
+                    self.settled.add(lost)
 
     def killed(self) -> None:
+        self.settled |= self.lost
         if self.rng.random() < 0.5:
             self.files.cut_power()
         else:
@@ -177,6 +181,7 @@ class SpoolMachine(RuleBasedStateMachine):
             there = {entry.chunk_id for entry in self.spool.entries()}
             for chunk_id in old - there:  # some were marked, and nobody was told
                 self.waiting.pop(chunk_id, None)
+                self.settled.add(chunk_id)
             return
         assert {gap.chunk_id for gap in gaps} <= old
         for gap in gaps:
@@ -215,6 +220,7 @@ class SpoolMachine(RuleBasedStateMachine):
         if tidy:
             with contextlib.suppress(SimFiles.Killed):
                 self.spool.close()
+        self.settled |= self.lost
         if power:
             self.files.cut_power()
         else:
