@@ -7,16 +7,19 @@ no lease is settled with more than it reserved. It rests on four rules.
    (a crash) stays counted. A lease that lives through midnight counts in both days.
 2. *Two clocks.* Wall clocks are set, forward and back, by people, firmware and time servers. So every byte is counted
    twice: in the day of the wall clock, and in the day of a *steady clock*, which goes on with the monotonic clock
-   whatever happens to the other; and a reservation must fit both. Across a reboot the steady clock takes the wall
-   clock's advance, if it is forward; it takes the wall clock's time itself only while the operating system vouches for
-   it (NTP). Hence a clock set forward gives no new budget, since the steady clock's day has not ended; set back, it
-   finds its days as they were left; and nothing is locked for ever, since the steady clock always goes on.
+   whatever happens to the other; and a reservation must fit both. The steady clock takes the wall clock's time while
+   the operating system vouches for it (NTP). Across a reboot it takes the wall clock's advance, as far as that does not
+   carry it past the wall clock; but where the system usually vouches, it waits for that: without a network, which
+   brings it, nothing can be sent anyway. What was sent before the system vouched again is counted in the day that then
+   turns out to be the true one. Hence a clock set forward gives no new budget, since the steady
+   clock's day has not ended; set back, it finds its days as they were left; and nothing is locked for ever, since the
+   steady clock always goes on.
 3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but
    forgets no byte. A changed time zone takes today's bytes with it.
 4. *No trust in a damaged ledger* (transport/ledger.py): `lock` spends nothing until the period ends by both clocks.
 
-Not promised: anything against a wall clock that is wrong across a reboot with no time server ever correcting it, or
-against an owner who deletes the ledger.
+Not promised: anything against a wall clock that is changed while the machine is off, where the system never vouches for
+it, or against an owner who deletes the ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from transport.book import KEPT_DAYS, Book
+from transport.book import KEPT_DAYS, SCOPES, Book
 from transport.limits import (
     COUNTED_LINKS,
     KINDS,
@@ -60,6 +63,12 @@ __all__ = [
 BURST_S: Final = 10
 """Seconds of the rate ceiling that may be saved up."""
 UNLIMITED: Final = 1 << 62
+NS_PER_MINUTE: Final = 60 * NS_PER_S
+NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
+TRUSTED_NS: Final = 14 * NS_PER_DAY
+"""A system that has not vouched for its clock for so long (while it ran) is one that never does."""
+MAX_BLIND_ADVANCE_NS: Final = 3 * NS_PER_DAY
+"""What a reboot may add to a steady clock that is ahead of the wall clock."""
 
 
 @dataclass(slots=True)
@@ -89,8 +98,9 @@ class Lock:
 class Budget:
     """The budget's state machine. `observe` tells it the time; nothing else does.
 
-    State: the two books, the steady clock and the moment it was last moved, outstanding leases and the next id, bytes
-    by day and kind, the first day of all, the lock, and the rate ceiling's bucket (which no restart carries over).
+    State: the two books, the steady clock, the moment it was last moved and its time when the system last vouched, what
+    was sent since then, outstanding leases and the next id, bytes by day and kind, the first day of all, the lock, and
+    the rate ceiling's bucket (which no restart carries over).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -101,16 +111,18 @@ class Budget:
         """
         self.limits = limits
         self._caps = [
-            (span, scope, limit)
-            for scope in (None, *COUNTED_LINKS)
-            for span in Span
-            if (limit := limits.of(span, scope)) is not None
+            (span, scope, limit) for scope in SCOPES for span in Span if (limit := limits.of(span, scope)) is not None
         ]
         self.calendar = Calendar(limits.time_zone, limits.billing_day)
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
         self.wall = Book(self.calendar, {})
         self.steady = Book(self._steady_calendar, {})
         self.steady_ns = 0
+        self.synced_ns: int | None = None
+        self.guessed_ns = 0
+        self.unplaced: dict[
+            tuple[int, int, int, Link], int
+        ] = {}  # (guessed minute, wall day, steady day, class): bytes
         self.moment: Moment | None = None
         self.leases: dict[int, Outstanding] = {}
         self.next_id = 1
@@ -127,13 +139,20 @@ class Budget:
         """Move the clocks to a moment, and with them the days that outstanding leases count in."""
         wall_ns = clamp_wall_ns(moment.wall_ns)
         last = self.moment
-        if last is None or moment.synced:
-            self.steady_ns = wall_ns
-        elif last.boot == moment.boot:
-            self.steady_ns += max(0, moment.mono_ns - last.mono_ns)
+        advance_ns = 0 if last is None else wall_ns - clamp_wall_ns(last.wall_ns)
+        if last is not None and last.boot == moment.boot:
+            passed_ns = max(0, moment.mono_ns - last.mono_ns)
+            self.guessed_ns += passed_ns
         else:
-            self.steady_ns += max(0, wall_ns - clamp_wall_ns(last.wall_ns))
-        self.steady_ns = clamp_wall_ns(self.steady_ns)
+            passed_ns = self._over_reboot_ns(wall_ns, advance_ns)
+            self.guessed_ns += advance_ns
+        if last is None or moment.synced:
+            self._place(wall_ns)
+            self.steady_ns = self.guessed_ns = wall_ns
+        else:
+            self.steady_ns = clamp_wall_ns(self.steady_ns + passed_ns)
+        if moment.synced:
+            self.synced_ns = self.steady_ns
         self.moment = moment
         wall_day = self.calendar.day_of(wall_ns)
         steady_day = self._steady_calendar.day_of(self.steady_ns)
@@ -148,6 +167,36 @@ class Budget:
         lock = self.lock
         if lock is not None and lock.provisional and moment.synced:
             self.lock_period(lock.reason)
+
+    def _waits_for_sync(self) -> bool:
+        """Tell whether the system usually vouches for its clock, so that it is worth waiting for."""
+        return self.synced_ns is not None and self.steady_ns - self.synced_ns < TRUSTED_NS
+
+    def _over_reboot_ns(self, wall_ns: int, advance_ns: int) -> int:
+        """Return by how much the steady clock goes on over a reboot that moved the wall clock by `advance_ns`."""
+        if advance_ns <= 0 or self._waits_for_sync():
+            return 0
+        if wall_ns > self.steady_ns:
+            return min(advance_ns, wall_ns - self.steady_ns)
+        return min(advance_ns, MAX_BLIND_ADVANCE_NS)
+
+    def _place(self, now_ns: int) -> None:
+        """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
+
+        Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
+        Into another billing period bytes are copied, not moved, so that no period is left with too few.
+
+        Args:
+            now_ns: the true time. `guessed_ns` is what it was taken for.
+        """
+        for (minute, wall_day, steady_day, link), count in self.unplaced.items():
+            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + now_ns - self.guessed_ns)
+            for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
+                if day != true_day:
+                    book.add(true_day, link, count)
+                    if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
+                        book.add(day, link, -count)
+        self.unplaced.clear()
 
     def _turn(self, book: Book, day: int, oldest: int) -> None:
         if day == book.day:
@@ -234,16 +283,19 @@ class Budget:
 
     def standings(self) -> list[Standing]:
         """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
-        by_cap: dict[tuple[Span, Link | None], Standing] = {}
+        if self.moment is None:
+            return []
         locked = self._is_locked()
-        for link in COUNTED_LINKS:
-            for standing in self._standings(link):
-                if locked:
-                    standing = standing._replace(used=standing.limit)
-                known = by_cap.get((standing.span, standing.link))
-                if known is None or standing.used > known.used:
-                    by_cap[standing.span, standing.link] = standing
-        return list(by_cap.values())
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        found = []
+        for span, scope, limit in self._caps:
+            by_wall, by_steady = self.wall.used(span, scope), self.steady.used(span, scope)
+            if by_steady > by_wall:
+                used, end_ns = by_steady, self.steady.end_ns(span) + shift_ns
+            else:
+                used, end_ns = by_wall, self.wall.end_ns(span)
+            found.append(Standing(span, scope, limit if locked else used, limit, end_ns))
+        return found
 
     def _wait_for_rate_ns(self, size_bytes: int) -> int:
         rate = self.limits.rate_bytes_s
@@ -269,6 +321,9 @@ class Budget:
         """
         lease = Lease(self.next_id if lease_id is None else lease_id, size_bytes, link.counted_as)
         self.next_id = max(self.next_id, lease.id) + 1
+        if self._waits_for_sync() and not (self.moment and self.moment.synced):
+            key = (self.guessed_ns // NS_PER_MINUTE, self.wall.day, self.steady.day, lease.link)
+            self.unplaced[key] = self.unplaced.get(key, 0) + size_bytes
         self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day})
         self.wall.add(self.wall.day, lease.link, size_bytes)
         self.steady.add(self.steady.day, lease.link, size_bytes)
@@ -331,9 +386,9 @@ class Budget:
                 for kind, count in kinds.items():
                     by_kind[kind] += count
         return Usage(
-            day_used=sum(book.in_day.values()),
+            day_used=book.in_day[None],
             day_limit=self.limits.day_bytes,
-            month_used=sum(book.in_month.values()),
+            month_used=book.in_month[None],
             month_limit=self.limits.month_bytes,
             day_end_wall_ns=book.day_end_ns,
             period_end_wall_ns=book.period_end_ns,
@@ -380,6 +435,12 @@ class Budget:
             "steady": self.steady.to_rows(),
             "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
             "steady_ns": self.steady_ns,
+            "synced_ns": self.synced_ns,
+            "guessed_ns": self.guessed_ns,
+            "unplaced": [
+                [minute, wall_day, steady_day, COUNTED_LINKS.index(link), count]
+                for (minute, wall_day, steady_day, link), count in self.unplaced.items()
+            ],
             "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
             "leases": [
                 [
@@ -414,6 +475,10 @@ class Budget:
         wall_ns, mono_ns, boot, synced = state["moment"]
         budget.moment = Moment(int(wall_ns), int(mono_ns), bytes(boot), bool(synced))
         budget.steady_ns = int(state["steady_ns"])
+        budget.synced_ns = None if state["synced_ns"] is None else int(state["synced_ns"])
+        budget.guessed_ns = int(state["guessed_ns"])
+        for minute, wall_day, steady_day, link, count in state["unplaced"]:
+            budget.unplaced[int(minute), int(wall_day), int(steady_day), COUNTED_LINKS[int(link)]] = int(count)
         for lease_id, size, link, wall_days, steady_days in state["leases"]:
             lease = Lease(int(lease_id), int(size), COUNTED_LINKS[int(link)])
             budget.leases[lease.id] = Outstanding(lease, set(map(int, wall_days)), set(map(int, steady_days)))
