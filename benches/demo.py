@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -16,18 +17,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
 from benches import demo_report
+from benches.compare import compare
 from benches.desktop import DesktopError, VirtualDesktop
 from benches.display import Display
 from benches.person import Person
 from benches.stack import Stack, StackError
 from benches.truth import Truth
-from capture.status import one_line
+from capture.status import Status, one_line
 
 NOT_LIVE_LINE_S = 5.0
 """How often the line is printed where it cannot be rewritten (a pipe, a log)."""
@@ -99,11 +101,16 @@ def _run(console: Console, folder: Path, seconds: float, seed: int, *, virtual: 
         report = stack.verify()
         exported = stack.export()
     done = scene.truth.counts() if scene.is_virtual else None
+    compared = compare(_lines(exported / "events.jsonl"), _lines(folder / "truth.jsonl")) if scene.is_virtual else None
     console.print(demo_report.recorded(report, done))
     console.print(demo_report.sizes(last, report, stack.recorded_s, cost))
-    sound = demo_report.verification(console, report, last)
+    sound = demo_report.verification(console, report, last, compared)
     demo_report.files(console, exported, folder)
     return 0 if sound else 1
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _real_display(console: Console) -> tuple[str, list[str]] | None:
@@ -166,8 +173,7 @@ def _record(console: Console, stack: Stack, scene: Scene, seconds: float) -> Non
     try:
         with _line(console) as show:
             while time.monotonic() < end and not failures:
-                status = stack.status()
-                show(f"{seconds - (end - time.monotonic()):3.0f} s", one_line(status))
+                show(f"{seconds - (end - time.monotonic()):.0f} s", stack.status())
                 stop.wait(min(1.0, max(0.05, end - time.monotonic())))
     finally:
         if scene.person is not None:
@@ -178,19 +184,19 @@ def _record(console: Console, stack: Stack, scene: Scene, seconds: float) -> Non
 
 
 @contextlib.contextmanager
-def _line(console: Console) -> Iterator[Callable[[str, str], None]]:
-    """Give a function that shows one line in place, or now and then a new one where that cannot be."""
+def _line(console: Console) -> Iterator[Callable[[str, Status], None]]:
+    """Give a function that shows the agent's state in place, or prints it now and then where that cannot be."""
     if console.is_terminal:
-        with Live(console=console, refresh_per_second=4) as live:
-            yield lambda clock, text: live.update(Text.assemble((clock, "bold cyan"), "  ", text))
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda clock, status: live.update(demo_report.live(clock, status), refresh=True)
         return
     printed_s = float("-inf")
 
-    def show(clock: str, text: str) -> None:
+    def show(clock: str, status: Status) -> None:
         nonlocal printed_s
         if time.monotonic() - printed_s >= NOT_LIVE_LINE_S:
             printed_s = time.monotonic()
-            print(f"{clock}  {text}", flush=True)
+            print(f"{clock:>5}  {one_line(status)}", flush=True)
 
     yield show
 

@@ -9,7 +9,9 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from benches.compare import Comparison
 from benches.stack import Cost
 from capture.status import Status, human_bytes
 
@@ -24,6 +26,24 @@ GROUPS = {
     "window titles": ("title",),
     "screenshots": ("frame",),
 }
+
+
+MAY_MISS_RATIO = 0.01
+"""Of the person's moves, some happen while no allowed application has the focus (a click in the task bar): left out on purpose."""
+
+
+def live(clock: str, status: Status) -> Text:
+    """Return the agent's present state as two lines, for a display that is rewritten in place."""
+    counts, sizes, budget = status.recorded, status.bytes, status.budget
+    limit = budget.get("day_limit")
+    left = "no budget" if limit is None else f"{human_bytes(max(0, limit - budget.get('day_used', 0)))} left"
+    return Text.assemble(
+        (f"{clock:>5}  ", "bold cyan"),
+        (f"{status.state}  ", "bold green" if status.state == "recording" else "bold yellow"),
+        f"{counts.get('pointer', 0) + counts.get('keys', 0):,} events, {counts.get('frames', 0)} screenshots; "
+        f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire, {left}\n",
+        (f"       {status.plan} ({'; '.join(status.plan_reasons)})", "dim"),
+    )
 
 
 def recorded(report: Mapping[str, Any], done: Mapping[str, int] | None) -> Table:
@@ -94,8 +114,12 @@ def sizes(last: Status, report: Mapping[str, Any], recorded_s: float, cost: Cost
     return table
 
 
-def verification(console: Console, report: Mapping[str, Any], last: Status) -> bool:
-    """Print what the verification found; return whether everything is right."""
+def verification(console: Console, report: Mapping[str, Any], last: Status, compared: Comparison | None) -> bool:
+    """Print what the verification found; return whether everything is right.
+
+    Args:
+        console: to print on. report, last: as above. compared: with what the scripted person did; None: a real one was there.
+    """
     checks = {
         f"{report['chunks']} chunks in the archive, every one decoded, hashes and signatures right": (
             report["chunks"] > 0 and not report["problems"],
@@ -107,6 +131,18 @@ def verification(console: Console, report: Mapping[str, Any], last: Status) -> b
             [],
         ),
     }
+    if compared is not None:
+        text = (
+            f"{compared.found:,} of the {compared.done:,} moves, clicks and keys of the person are there, in order, places exact "
+            f"(times within {compared.late_ms:.0f} ms, 99 % within {compared.worst_ms:.0f} ms)"
+        )
+        missing = compared.done - compared.found
+        checks[text] = (
+            missing <= compared.done * MAY_MISS_RATIO and not compared.extra,
+            [f"{missing} are missing, {compared.extra} are there that were not done"]
+            if missing or compared.extra
+            else [],
+        )
     console.print("\nVerification", style="bold")
     for text, (right, problems) in checks.items():
         mark = "[green]  right  [/green]" if right else "[red]  WRONG  [/red]"
@@ -125,4 +161,6 @@ def files(console: Console, exported: Path, folder: Path) -> None:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False, caption_justify="left"
+    )
