@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from transport.exchange import Permit
     from transport.limits import LinkUsage, Usage
     from transport.mqtt import Broker
-    from transport.publisher import Progress
+    from transport.publisher import Progress, Publisher
     from transport.spool import Gap
 
 NS_PER_MS = 1_000_000

@@ -27,6 +27,7 @@ from capture.units import show_duration, show_share, show_size
 
 __all__ = ["Conditions", "Decision", "Governor", "Plan", "Purse", "Rung", "Settings", "Span", "Upload"]
 
+RUNGS, EFFORTS = tuple(Rung), tuple(Effort)
 MIN_DWELL_NS = 60_000_000_000
 CLIMB_RATIO, STAY_RATIO = 1.05, 0.85
 """A higher rung must cost less than the pace by this margin; the present one may cost more by that: no flapping."""
@@ -211,7 +212,7 @@ class Governor:
         means = self._pace(conditions)
         if not means.frames_can_leave and cap >= FIRST_WITH_FRAMES:
             cap, why_capped = Rung.EVENTS, "no link that may carry screenshots has been seen for long"
-        efforts = list(Effort) if self.settings.effort is None else [self.settings.effort]
+        efforts = EFFORTS if self.settings.effort is None else (self.settings.effort,)
         best = {effort: self._highest(effort, cap, means, share) for effort in efforts}
         effort = max(best, key=lambda candidate: (best[candidate], self._prefers(candidate, best, means, conditions)))
         rung = best[effort]
@@ -256,12 +257,13 @@ class Governor:
     def _highest(self, effort: Effort, cap: Rung, means: Pace, share: float) -> Rung:
         """Return the highest rung up to `cap` that bytes and CPU can pay with this effort."""
         current = self.plan.rung if self.plan is not None else Rung.NOTHING
+        prices, cpu_s = self.prices.all(effort), share * 3600
         for rung in range(cap, Rung.CLICKS, -1):
-            price = self.prices.of(Rung(rung), effort)
+            price = prices[rung]
             ratio = STAY_RATIO if rung <= current else CLIMB_RATIO
             bytes_h = means.frame_bytes_h if rung >= FIRST_WITH_FRAMES else means.event_bytes_h
-            if price.size_bytes * ratio <= bytes_h and price.cpu_s * ratio <= share * 3600:
-                return Rung(rung)
+            if price.size_bytes * ratio <= bytes_h and price.cpu_s * ratio <= cpu_s:
+                return RUNGS[rung]
         return Rung.CLICKS
 
     def _prefers(self, effort: Effort, best: Mapping[Effort, Rung], means: Pace, conditions: Conditions) -> bool:
@@ -275,7 +277,7 @@ class Governor:
         return thrifty is scarce
 
     def _describe_next(self, rung: Rung, effort: Effort, means: Pace, share: float) -> str:
-        above = Rung(rung + 1)
+        above = RUNGS[rung + 1]
         price = self.prices.of(above, effort)
         bytes_h = means.frame_bytes_h if above >= FIRST_WITH_FRAMES else means.event_bytes_h
         if price.size_bytes * CLIMB_RATIO > bytes_h:

@@ -26,6 +26,7 @@ WIRE_RATIO = 1.1
 """Bytes on the wire over bytes of chunks (research: 6 % at 20 KB with TLS, 12 % at 2 KB)."""
 DRAIN_RATIO = 0.5
 """While a backlog of more than a day's budget waits, so much of a day's budget is recorded anew."""
+SPANS = tuple(Span)
 SEEN_RATIO = 0.02
 """A link class that carried less than this share of the activity is not counted on."""
 
@@ -94,10 +95,11 @@ def pace(
 def _joint(purses: Mapping[str, Sequence[Purse]], carriers: Sequence[str]) -> list[Purse]:
     """Return the purses over all links, and for each span the sum of those of the links that carry screenshots."""
     found = list(purses.get(ALL_LINKS, ()))
-    for span in Span:
-        of_links = [[purse for purse in purses.get(link, ()) if purse.span is span] for link in carriers]
-        if of_links and all(of_links):
-            each = [those[0] for those in of_links]
+    if not carriers or not all(carrier in purses for carrier in carriers):
+        return found
+    for span in SPANS:
+        each = [purse for link in carriers for purse in purses[link] if purse.span is span]
+        if len(each) == len(carriers):  # else one of them is unlimited, and so is their sum
             left, limit = sum(purse.left_bytes for purse in each), sum(purse.limit_bytes for purse in each)
             found.append(Purse(span, left, limit, each[0].end_wall_ns))
     return found

@@ -60,16 +60,12 @@ STILL_H = 1 / 4
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What an hour of activity costs: bytes of events and of frames, and CPU seconds."""
+    """What an hour of activity costs: bytes of events, of frames and of both, and CPU seconds."""
 
     event_bytes: float
     frame_bytes: float
+    size_bytes: float
     cpu_s: float
-
-    @property
-    def size_bytes(self) -> float:
-        """Bytes of everything."""
-        return self.event_bytes + self.frame_bytes
 
 
 class Learned:
@@ -116,6 +112,7 @@ class Prices:
         self.events, self.frames, self.cpu = Learned(), Learned(), Learned()
         self._open: dict[tuple[Rung, Effort], list[float]] = {}
         self._cache: dict[tuple[Rung, Effort], Price] = {}
+        self._rows: dict[Effort, tuple[Price, ...]] = {}
         if learned:
             for name in ("events", "frames", "cpu"):
                 getattr(self, name).load(learned[name])
@@ -130,12 +127,19 @@ class Prices:
         if price is None:
             event_bytes, frame_bytes, cpu_s = _prior(rung, effort)
             key = _key(rung, effort)
+            event_bytes *= self.events.factor(min(rung, Rung.EVENTS).name)
+            frame_bytes *= self.frames.factor(key)
             price = self._cache[rung, effort] = Price(
-                event_bytes * self.events.factor(min(rung, Rung.EVENTS).name),
-                frame_bytes * self.frames.factor(key),
-                cpu_s * self.cpu.factor(key),
+                event_bytes, frame_bytes, event_bytes + frame_bytes, cpu_s * self.cpu.factor(key)
             )
         return price
+
+    def all(self, effort: Effort) -> tuple[Price, ...]:
+        """Return the prices of all rungs, by their number."""
+        row = self._rows.get(effort)
+        if row is None:
+            row = self._rows[effort] = tuple(self.of(rung, effort) for rung in Rung)
+        return row
 
     def paid(
         self, rung: Rung, effort: Effort, *, active_s: float, event_bytes: float, frame_bytes: float, cpu_s: float
@@ -162,6 +166,7 @@ class Prices:
         if prior_cpu_s and gathered[3]:
             self.cpu.learn(key, gathered[3] / hours / prior_cpu_s, hours)
         self._cache.clear()
+        self._rows.clear()
 
 
 def _key(rung: Rung, effort: Effort) -> str:

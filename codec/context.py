@@ -30,17 +30,15 @@ class Table:
     """n rows to be coded.
 
     Attributes:
-        symbols: of each field, int64 (n,).
+        symbols: of each field, int64 (n,); -1 where it is not coded, because it is known otherwise.
         extra: the plain bits after each symbol, as a number; extra_bits: how many.
         contexts: of each field, int64 (INPUTS, n).
-        first: of each field, the first row that is coded; before it, its symbols are known otherwise.
     """
 
     symbols: tuple[Ints, ...]
     extra: tuple[Ints, ...]
     extra_bits: tuple[Ints, ...]
     contexts: tuple[Ints, ...]
-    first: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.symbols[0])
@@ -55,34 +53,31 @@ def encode_table(prior: Prior, table: Table) -> bytes:
     """Encode rows; deterministic, integers only. See `admits` for how many."""
     model = Model(prior)
     made = [
-        expand(field, symbols[first:], contexts[:, first:])
-        for field, symbols, contexts, first in zip(
-            prior.fields, table.symbols, table.contexts, table.first, strict=True
-        )
+        expand(field, symbols, contexts)
+        for field, symbols, contexts in zip(prior.fields, table.symbols, table.contexts, strict=True)
     ]
     keys, bits, ones = [], [], []
-    for index, (decisions, first) in enumerate(zip(made, table.first, strict=True)):
-        keys.append((decisions.row + first) * (2 * len(made)) + 2 * index)
+    for index, decisions in enumerate(made):
+        keys.append(decisions.row * (2 * len(made)) + 2 * index)
         bits.append(decisions.bit)
-        ones.append(np.zeros(len(decisions.bit), np.int64))
+        ones.append(np.zeros(len(decisions.bit), np.int32))
     low = 0
     for end in block_ends(len(table)):
         cells, seen = [], []
-        for field, decisions, first, chances in zip(prior.fields, made, table.first, ones, strict=True):
-            a, b = np.searchsorted(decisions.row, (low - first, end - first))
+        for field, decisions, chances in zip(prior.fields, made, ones, strict=True):
+            a, b = np.searchsorted(decisions.row, (low, end))
             chances[a:b] = model.ones(field, decisions.node[a:b], decisions.cells[:, a:b])
             cells.append(decisions.cells[:, a:b].ravel())
             seen.append(np.tile(decisions.bit[a:b], INPUTS))
         if end < len(table):
             model.learn(np.concatenate(cells), np.concatenate(seen))
         low = end
-    for index, (values, widths, first) in enumerate(zip(table.extra, table.extra_bits, table.first, strict=True)):
-        width = widths[first:]
+    for index, (values, width) in enumerate(zip(table.extra, table.extra_bits, strict=True)):
         row = np.repeat(np.arange(len(width)), width)
         place = np.cumsum(width)[row] - np.arange(len(row)) - 1  # from the highest bit down to 0
-        keys.append((row + first) * (2 * len(made)) + 2 * index + 1)
-        bits.append(values[first:][row] >> place & 1)
-        ones.append(np.full(len(row), _HALF))
+        keys.append(row * (2 * len(made)) + 2 * index + 1)
+        bits.append((values[row] >> place & 1).astype(np.int32))
+        ones.append(np.full(len(row), _HALF, np.int32))
     order = np.argsort(np.concatenate(keys), kind="stable")
     return encode_bits(np.concatenate(bits)[order].tolist(), np.concatenate(ones)[order].tolist())
 

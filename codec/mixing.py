@@ -24,10 +24,11 @@ COUNT_LIMIT = 250
 """A cell's count stops here, so that its newest decisions never weigh nothing."""
 FLOOR = 32
 """No decision is more certain than 65504 / 65536."""
-BLOCK = 256
-"""The model learns after rows 32, 64, 128 and 256, and then after every 256th."""
+BLOCK = 192
+"""The model learns after rows 32, 64 and 128, and then after every 192nd: a cell sees less than 256 decisions in
+between."""
 FIRST_BLOCKS = (32, 64, 128)
-PRIOR_COUNTS = (0, 2, 5, 10, 20)
+PRIOR_COUNTS = (0, 1, 2, 5, 8)
 """The counts that a shipped prior can state: it knows the average person well, this person not yet."""
 
 _KNOTS = (
@@ -60,15 +61,16 @@ class Field:
     Attributes:
         offsets: where each context's cells begin.
         nodes: inner nodes of the tree = cells per context value.
-        path, bits: int64 (symbols, depth), the decisions that lead to a symbol. lengths: how many they are.
+        path, bits: int32 (symbols, depth), the decisions that lead to a symbol. lengths: how many they are, and at the
+            end a 0 for symbol -1, which is not coded.
         go: for a decoder, per node: (next if 0, next if 1); a negative one is the complement of a symbol.
         weights: int64 (INPUTS, nodes), 65536 = 1. rows: the same by node, as tuples, for a decoder.
     """
 
     offsets: Ints
     nodes: int
-    path: Ints
-    bits: Ints
+    path: npt.NDArray[np.int32]
+    bits: npt.NDArray[np.int32]
     lengths: Ints
     go: tuple[tuple[int, int], ...]
     weights: Ints
@@ -104,9 +106,9 @@ def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
         middle = low + splits[node]
         stack.append((middle, high, [*path, (node, 1)], node))
         stack.append((low, middle, [*path, (node, 0)], node))
-    lengths = np.array([len(path) for path in paths], np.int64)
+    lengths = np.array([*map(len, paths), 0], np.int64)
     depth = int(lengths.max())
-    padded = np.array([path + [(0, 0)] * (depth - len(path)) for path in paths], np.int64)
+    padded = np.array([path + [(0, 0)] * (depth - len(path)) for path in paths], np.int32)
     return Field(
         offsets=offsets,
         nodes=len(go),
@@ -140,13 +142,13 @@ class Decisions:
     """Decisions of some symbols of one field, in order; D of them.
 
     Attributes:
-        row: (D,), which of the symbols. node: (D,). bit: (D,). cells: (INPUTS, D).
+        row: int64 (D,), which of the symbols. node, bit: int32 (D,). cells: int32 (INPUTS, D).
     """
 
     row: Ints
-    node: Ints
-    bit: Ints
-    cells: Ints
+    node: npt.NDArray[np.int32]
+    bit: npt.NDArray[np.int32]
+    cells: npt.NDArray[np.int32]
 
 
 def expand(field: Field, symbols: Ints, contexts: Ints) -> Decisions:
@@ -154,7 +156,7 @@ def expand(field: Field, symbols: Ints, contexts: Ints) -> Decisions:
 
     Args:
         field: theirs.
-        symbols: (n,).
+        symbols: (n,), -1 for none.
         contexts: (INPUTS, n), each below its context's size.
     """
     return expand_at(field, symbols, contexts * field.nodes + field.offsets[:, None])
@@ -167,7 +169,7 @@ def expand_at(field: Field, symbols: Ints, bases: Ints) -> Decisions:
     depth = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     symbol = symbols[row]
     node = field.path[symbol, depth]
-    cells = bases[:, row] + node
+    cells = bases.astype(np.int32)[:, row] + node
     return Decisions(row, node, field.bits[symbol, depth], cells)
 
 
@@ -184,9 +186,9 @@ class Model:
         self.chance = prior.chance.copy()
         self.count = prior.count.copy()
         self.voice = prior.voice.copy()
-        self._scratch = np.zeros(len(self.chance), np.int32)
+        self._scratch = np.zeros(len(self.chance), np.uint16)
 
-    def ones(self, field: Field, node: Ints, cells: Ints) -> Ints:
+    def ones(self, field: Field, node: npt.NDArray[np.int32], cells: npt.NDArray[np.int32]) -> Ints:
         """Return each decision's probability of a 1, in 1/65536.
 
         Args:
@@ -200,17 +202,17 @@ class Model:
         chances: Ints = SQUASH[np.clip(said >> 16, -2048, 2047) + 2048]
         return chances
 
-    def learn(self, cells: Ints, bits: Ints) -> None:
+    def learn(self, cells: npt.NDArray[np.int32], bits: npt.NDArray[np.int32]) -> None:
         """Teach cells what was decided.
 
         Args:
             cells: (m,), with repetitions.
             bits: (m,), what each saw.
         """
-        np.add.at(self._scratch, cells, (bits << 16 | 1).astype(np.int32))
+        np.add.at(self._scratch, cells, (bits << 8 | 1).astype(np.uint16))
         seen = self._scratch[cells].astype(np.int64)
         self._scratch[cells] = 0
-        news, ones = seen & 0xFFFF, seen >> 16
+        news, ones = seen & 0xFF, seen >> 8
         old = self.count[cells].astype(np.int64)
         chance = self.chance[cells].astype(np.int64)
         chance += ((ones << 16) - news * chance) * 2 // (2 * (old + news) + 1)

@@ -166,16 +166,15 @@ class _Reader:
                 beats = beat.ahead_ms(t)
                 beats = (beats if -3 < beats < 22 else -3 if beats < 0 else 22) + 3
                 short1 = gap1 if gap1 < GAPS else GAPS - 1
-                short2 = gap2 if gap2 < GAPS else GAPS - 1
                 value = symbol(
                     TIME,
                     (
                         t0 + nt * (state * AHEADS + beats),
-                        t1 + nt * ((sort * GAPS + short1) * GAPS + short2),
+                        t1 + nt * ((sort * GAPS + short1) * PACES + _PACE[gap2]),
                         t2 + nt * ((state * SIZES + _SIZE[size1]) * PACES + pace1),
                         t3 + nt * ((state * OFFS + off1 + 3) * OFFS + off2 + 3),
-                        t4 + nt * (((sort * AHEADS + beats) * OFFS + off2 + 3) * SIZES + _SIZE[size1]),
-                        t5 + nt * ((sort * AHEADS + beats) * GAPS + short1),
+                        t4 + nt * ((sort * AHEADS + beats) * OFFS + off2 + 3),
+                        t5 + nt * ((sort * AHEADS + beats) * PACES + pace1),
                     ),
                 )
                 gap = plain(TIME_BITS[value])

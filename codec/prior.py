@@ -64,15 +64,11 @@ def read_prior(data: bytes, symbols: Sequence[int], sizes: Sequence[Sequence[int
     seen = np.flatnonzero(levels)
     if len(levels) != cells or len(raw) != place + cells + len(seen) or int(levels.max()) >= len(PRIOR_COUNTS):
         raise Corrupt("a prior's cells do not fit its fields", offset=place)
-    chance = np.full(cells, 32768, np.int64)
-    chance[seen] = SQUASH[np.frombuffer(raw, np.int8, len(seen), place + cells).astype(np.int64) * CHANCE_STEP + 2048]
-    count_of = np.array(PRIOR_COUNTS)[levels]
-    return Prior(
-        fields=tuple(fields),
-        chance=chance.astype(np.uint16),
-        count=count_of.astype(np.uint8),
-        voice=voices(chance, count_of).astype(np.int16),
-    )
+    told = SQUASH[np.frombuffer(raw, np.int8, len(seen), place + cells).astype(np.int64) * CHANCE_STEP + 2048]
+    counts = np.array(PRIOR_COUNTS)[levels[seen]]
+    chance, counted, voice = np.full(cells, 32768, np.uint16), np.zeros(cells, np.uint8), np.zeros(cells, np.int16)
+    chance[seen], counted[seen], voice[seen] = told, counts, voices(told, counts)
+    return Prior(tuple(fields), chance, counted, voice)
 
 
 def write_prior(
@@ -87,7 +83,7 @@ def write_prior(
         splits: of each field's tree. weights: of each field, (INPUTS, nodes), 1.0 = 1.
         seen: of each cell, how many decisions. ones: how many of them were 1.
     """
-    level = np.searchsorted(np.array((2, 6, 20, 100)), seen, side="right").astype(np.uint8)
+    level = np.searchsorted(np.array((3, 8, 20, 100)), seen, side="right").astype(np.uint8)
     told = np.flatnonzero(level)
     chance = (ones[told] + 0.4) / (seen[told] + 0.8)
     stretched = np.log(chance / (1 - chance)) * 256 / CHANCE_STEP

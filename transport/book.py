@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from transport.limits import COUNTED_LINKS, Link
+from transport.limits import COUNTED_LINKS, Link, Span
 from transport.periods import Calendar
 
 KEPT_DAYS: Final = 70
@@ -18,13 +18,14 @@ FORECAST_DAYS: Final = 28
 class Book:
     """Bytes by day and class of links, with the running day's and period's sums at hand."""
 
-    __slots__ = ("calendar", "day", "days", "in_day", "in_month", "period")
+    __slots__ = ("calendar", "day", "day_end_ns", "days", "in_day", "in_month", "period", "period_end_ns")
 
     def __init__(self, calendar: Calendar, days: dict[int, dict[Link, int]]) -> None:
         self.calendar = calendar
         self.days = days
         self.day = -1
         self.period = (0, 0)
+        self.day_end_ns = self.period_end_ns = 0
         self.in_day = dict.fromkeys(COUNTED_LINKS, 0)
         self.in_month = dict.fromkeys(COUNTED_LINKS, 0)
 
@@ -32,6 +33,8 @@ class Book:
         """Make `day` the running day."""
         self.day = day
         self.period = self.calendar.billing_period(day)
+        self.day_end_ns = self.calendar.end_ns(day)
+        self.period_end_ns = self.calendar.start_ns(self.period[1])
         self.in_day = dict.fromkeys(COUNTED_LINKS, 0) | self.days.get(day, {})
         self.in_month = dict.fromkeys(COUNTED_LINKS, 0)
         first, after = self.period
@@ -48,6 +51,15 @@ class Book:
             self.in_day[link] += count
         if self.period[0] <= day < self.period[1]:
             self.in_month[link] += count
+
+    def used(self, span: Span, link: Link | None) -> int:
+        """Return the bytes of the running day or period, of one class of links or (None) of all."""
+        counts = self.in_day if span is Span.DAY else self.in_month
+        return sum(counts.values()) if link is None else counts[link]
+
+    def end_ns(self, span: Span) -> int:
+        """Return when the running day or period ends, by this book's clock."""
+        return self.day_end_ns if span is Span.DAY else self.period_end_ns
 
     def forget_before(self, day: int) -> None:
         """Drop the days that no sum can ask for any more."""

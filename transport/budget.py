@@ -36,6 +36,8 @@ from transport.limits import (
     Moment,
     Refusal,
     Sendable,
+    Span,
+    Standing,
     Usage,
     show_bytes,
 )
@@ -98,6 +100,12 @@ class Budget:
             ValueError: a billing day that no month has. zoneinfo.ZoneInfoNotFoundError: an unknown time zone.
         """
         self.limits = limits
+        self._caps = [
+            (span, scope, limit)
+            for scope in (None, *COUNTED_LINKS)
+            for span in Span
+            if (limit := limits.of(span, scope)) is not None
+        ]
         self.calendar = Calendar(limits.time_zone, limits.billing_day)
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
         self.wall = Book(self.calendar, {})
@@ -198,14 +206,11 @@ class Budget:
             reasons.append(self.lock.reason)
             retry_ns = max(retry_ns, self.calendar.start_ns(self.lock.after_day))
         left = UNLIMITED
-        for words, used, limit, end_ns in self._constraints(counted):
-            left = min(left, limit - used)
-            if used + size_bytes > limit:
-                reasons.append(
-                    f"{words} of {show_bytes(limit)} has {show_bytes(max(0, limit - used))} left, "
-                    f"{show_bytes(size_bytes)} are needed"
-                )
-                retry_ns = max(retry_ns, end_ns)
+        for standing in self._standings(counted):
+            left = min(left, standing.limit - standing.used)
+            if standing.used + size_bytes > standing.limit:
+                reasons.append(_exceeded(standing, size_bytes))
+                retry_ns = max(retry_ns, standing.end_wall_ns)
         if reasons:
             return Refusal(tuple(dict.fromkeys(reasons)), retry_ns, 0 if self._is_locked() else max(0, left))
         wait_ns = self._wait_for_rate_ns(size_bytes)
@@ -214,23 +219,31 @@ class Budget:
             return Refusal((f"the rate is held at {rate * 8 / 1000:.6g} kbit/s",), wall_ns + wait_ns, left)
         return None
 
-    def _constraints(self, link: Link) -> list[tuple[str, int, int, int]]:
-        """Return (what it is called, used, limit, when it ends by the wall clock) for what limits a class of links."""
+    def _standings(self, link: Link) -> list[Standing]:
+        """Return what limits a class of links, by each of the two clocks."""
+        if self.moment is None:
+            return []
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        wall, steady = self.wall, self.steady
         found = []
-        offset_ns = clamp_wall_ns(self.moment.wall_ns if self.moment else 0) - self.steady_ns
-        for book, shift_ns in ((self.wall, 0), (self.steady, offset_ns)):
-            for scope in (None, link):
-                name = "the budget" if scope is None else f"the budget for {scope} links"
-                limit = self.limits.of_day(scope)
-                if limit is not None:
-                    used = sum(book.in_day.values()) if scope is None else book.in_day[scope]
-                    found.append((f"today, {name}", used, limit, book.calendar.end_ns(book.day) + shift_ns))
-                limit = self.limits.of_month(scope)
-                if limit is not None:
-                    used = sum(book.in_month.values()) if scope is None else book.in_month[scope]
-                    end_ns = book.calendar.start_ns(book.period[1]) + shift_ns
-                    found.append((f"in this billing period, {name}", used, limit, end_ns))
+        for span, scope, limit in self._caps:
+            if scope is None or scope is link:
+                found.append(Standing(span, scope, wall.used(span, scope), limit, wall.end_ns(span)))
+                found.append(Standing(span, scope, steady.used(span, scope), limit, steady.end_ns(span) + shift_ns))
         return found
+
+    def standings(self) -> list[Standing]:
+        """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
+        by_cap: dict[tuple[Span, Link | None], Standing] = {}
+        locked = self._is_locked()
+        for link in COUNTED_LINKS:
+            for standing in self._standings(link):
+                if locked:
+                    standing = standing._replace(used=standing.limit)
+                known = by_cap.get((standing.span, standing.link))
+                if known is None or standing.used > known.used:
+                    by_cap[standing.span, standing.link] = standing
+        return list(by_cap.values())
 
     def _wait_for_rate_ns(self, size_bytes: int) -> int:
         rate = self.limits.rate_bytes_s
@@ -302,9 +315,7 @@ class Budget:
         sendable = self.limits.sendable.get(link.counted_as, Sendable.ALL)
         if link is Link.OFFLINE or sendable is Sendable.NOTHING or self._is_locked():
             return 0
-        return max(
-            0, min((limit - used for _, used, limit, _ in self._constraints(link.counted_as)), default=UNLIMITED)
-        )
+        return min((standing.left_bytes for standing in self._standings(link.counted_as)), default=UNLIMITED)
 
     def forecast_month(self) -> int:
         """Return the bytes of this billing period at its end, if its days go on like those of the last four weeks."""
@@ -324,13 +335,16 @@ class Budget:
             day_limit=self.limits.day_bytes,
             month_used=sum(book.in_month.values()),
             month_limit=self.limits.month_bytes,
-            day_end_wall_ns=self.calendar.end_ns(book.day),
-            period_end_wall_ns=self.calendar.start_ns(after),
+            day_end_wall_ns=book.day_end_ns,
+            period_end_wall_ns=book.period_end_ns,
             reserved=sum(outstanding.lease.reserved_bytes for outstanding in self.leases.values()),
             forecast_month=self.forecast_month(),
             by_link={
                 link: LinkUsage(
-                    book.in_day[link], self.limits.of_day(link), book.in_month[link], self.limits.of_month(link)
+                    book.in_day[link],
+                    self.limits.of(Span.DAY, link),
+                    book.in_month[link],
+                    self.limits.of(Span.MONTH, link),
                 )
                 for link in COUNTED_LINKS
             },
@@ -417,3 +431,12 @@ class Budget:
                     for link, count in book.days.get(old, {}).items():
                         book.add(new, link, count)
         return budget
+
+
+def _exceeded(standing: Standing, size_bytes: int) -> str:
+    when = "today" if standing.span is Span.DAY else "in this billing period"
+    what = "the budget" if standing.link is None else f"the budget for {standing.link} links"
+    return (
+        f"{when}, {what} of {show_bytes(standing.limit)} has {show_bytes(standing.left_bytes)} left, "
+        f"{show_bytes(size_bytes)} are needed"
+    )

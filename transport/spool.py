@@ -206,9 +206,13 @@ class Spool:
             if needed > most:
                 raise TooLarge("a chunk in the spool", actual=needed, limit=most)
             lane = value >> LANE_SHIFT
-            gaps = self._make_room(needed, lane)
+            gaps: list[Gap] = []
             try:
+                self._make_room(needed, lane, gaps)
                 self._append(chunk_id, chunk, value, ready_wall_ns, gaps)
+            except SpoolFull:
+                self._losses.extend(gaps)
+                raise
             except OSError as error:
                 self._losses.extend(gaps)
                 if not again and chunk_id in self._unconfirmed:
@@ -407,23 +411,19 @@ class Spool:
                     victim = self._victim(lane)
                     if victim is None:
                         raise
-                    gaps += self._drop(victim)
+                    self._drop(victim, gaps)
             else:
                 return
 
-    def _make_room(self, needed: int, lane: int) -> list[Gap]:
-        """Drop until `needed` bytes (and a page) fit, as `when_full` says."""
-        gaps: list[Gap] = []
+    def _make_room(self, needed: int, lane: int, gaps: list[Gap]) -> None:
+        """Drop until `needed` bytes (and a page) fit, as `when_full` says, adding to `gaps`."""
         needed += layout.PAGE_BYTES
         while self._shelf.disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
             victim = self._victim(lane)
             if victim is None:
-                self._losses.extend(gaps)
                 self._shelf.count("full")
                 raise SpoolFull(needed_bytes=needed, limit_bytes=self.limit_bytes)
-            gaps += self._drop(victim)
-        self._shelf.count("dropped", len(gaps))
-        return gaps
+            self._drop(victim, gaps)
 
     def _disk_is_short(self, needed: int) -> bool:
         if self.min_free_bytes <= 0:
@@ -444,17 +444,21 @@ class Spool:
         lower = [segment for segment in segments if segment.header.lane <= lane]
         return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
 
-    def _drop(self, segment: Segment) -> list[Gap]:
-        """Remove a segment with all that is in it."""
-        gaps: list[Gap] = []
+    def _drop(self, segment: Segment, gaps: list[Gap]) -> None:
+        """Remove a segment with all that is in it, adding that to `gaps`.
+
+        Raises:
+            OSError: what is still there is no gap.
+        """
+        lost: list[Gap] = []
         with self._shelf.noted("drop"):
-            gaps = [_gap(record, "spool-full") for record in self._shelf.live(segment)]
+            lost = [_gap(record, "spool-full") for record in self._shelf.live(segment)]
         try:
             self._shelf.remove(segment)
-        except OSError as error:
-            self._losses.extend(gaps)
-            raise _storage_failed("no room could be made in the spool", segment.path, error) from error
-        return gaps
+        finally:
+            if segment not in self._shelf.segments():
+                self._shelf.count("dropped", len(lost))
+                gaps += lost
 
     def _settle(self, ids: Iterable[ChunkId], mark: Mark) -> list[Record]:
         """Mark waiting records (all copies of them); return one for each id."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from capture.sources import x11
 from capture.sources.windows import Monitor, Window
-from capture.sources.xinput import InputDecoder, PointerSeen
+from capture.sources.xinput import InputDecoder, Told
 
 HOLD_S = 0.1
 """How long input gathers after a wake: ten wakeups a second at up to 1,000 events a second."""
@@ -27,6 +27,8 @@ FASTEST_HZ = 8000
 better. A local socket takes some 270 events of a client that doesn't read; servers lose one (os/io.c, FlushClient: what
 RECORD adds during the flush of its own connection is forgotten) whenever it was full."""
 SOCKET_EVENTS = 250
+RATE_DECAY = 0.9
+"""From the first assumption to an everyday mouse's 1,000 a second in some 20 batches: a second or two of motion."""
 
 DAMAGE_HOLD_S = 0.5
 """How long changes of the screen gather before they are told: a window has painted itself by then."""
@@ -34,9 +36,6 @@ DAMAGE_HOLD_S = 0.5
 IDLE_S = 60.0
 BUSY_EVENTS = 5
 """After a batch of so many events somebody is at work: look again after the hold without waiting for the socket."""
-
-Told = tuple[int, Callable[..., None], tuple[Any, ...]]
-"""Server time (ms), the sink's method, what follows the time."""
 
 
 class Sink(Protocol):
@@ -98,7 +97,7 @@ class Desktop:
         self._in_batch = False
         self._told_ms = 0
         self._rate_hz = float(FASTEST_HZ)
-        self._read_ns = 0
+        self._floor_hz = 0.0
         self.overflows = 0
 
     async def start(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
@@ -111,7 +110,7 @@ class Desktop:
         self._loop, self._sink = loop, sink
         server = x11.Server(self._display, self._wayland)
         try:
-            self._decoder = InputDecoder(server.clock(), server.keyboard())
+            self._decoder = InputDecoder(server.clock(), server.keyboard(), sink.pointer, sink.key)
             self._managed = server.is_managed()
             server.watch_idleness(round(self._idle_s * 1000))
             server.start_recording()
@@ -203,7 +202,6 @@ class Desktop:
     def _on_readable(self, server: x11.Server) -> None:
         """Leave the sockets alone for the hold: what comes meanwhile costs no wakeup."""
         self._ignore_sockets(server)
-        self._read_ns = time.monotonic_ns()
         self._hold()
 
     def _hold(self) -> None:
@@ -212,15 +210,20 @@ class Desktop:
 
     def _after_hold(self, server: x11.Server) -> None:
         self._timer = None
-        since_ns, self._read_ns = self._read_ns, time.monotonic_ns()
-        count = self._batch(server)
-        if count >= BUSY_EVENTS:
-            seen_hz = count * 1e9 / max(1, self._read_ns - since_ns)
-            self._rate_hz = max(seen_hz, self._rate_hz * 0.8)
-            self.overflows += count > SOCKET_EVENTS
+        if self._batch(server, all_until_now=False) >= BUSY_EVENTS:
             self._hold()
         else:
             self._watch_sockets(server)
+
+    def _learn_rate(self, times_ms: Sequence[int]) -> None:
+        """Follow the rate of input by the server's times: our own delays don't matter to it."""
+        count = len(times_ms)
+        seen_hz = (count - 1) * 1000 / max(1, times_ms[-1] - times_ms[0])
+        self._rate_hz = max(self._rate_hz * RATE_DECAY, min(seen_hz, FASTEST_HZ) if count >= BUSY_EVENTS else 0)
+        if count > 2 * HOLD_EVENTS:  # a mouse that was so fast once will be again
+            self._floor_hz = max(self._floor_hz, min(seen_hz, FASTEST_HZ))
+            self.overflows += count > SOCKET_EVENTS
+        self._rate_hz = max(self._rate_hz, self._floor_hz)
 
     def _begin(self, server: x11.Server) -> None:
         now_ms = self._now_ms()
@@ -230,44 +233,50 @@ class Desktop:
         self._batch(server)
         self._watch_sockets(server)
 
-    def _batch(self, server: x11.Server) -> int:
+    def _batch(self, server: x11.Server, *, all_until_now: bool = True) -> int:
         """Tell what there is; return the number of input events.
 
-        What notices ask for is read first; the round trip then makes the server hand out what RECORD still holds, so
-        that all input from before a notice is there when both are put in order.
+        Args:
+            all_until_now: also what the server still holds (a round trip, which is a wakeup more).
         """
         if self._in_batch:  # the sink asked for something: what came since is told when this batch is
             return 0
         self._in_batch = True
         try:
-            return self._tell_all(server)
+            return self._tell(server, all_until_now=all_until_now)
         finally:
             self._in_batch = False
 
-    def _tell_all(self, server: x11.Server) -> int:
-        count = 0
+    def _tell(self, server: x11.Server, *, all_until_now: bool) -> int:
+        """Tell notices and input in order.
+
+        What notices ask for is read first; the round trip then makes the server hand out what RECORD still holds, so
+        that all input from before a notice is there when both are put in order.
+        """
+        told: list[Told] = []
+        input_ms: list[int] = []
         notices = server.notices()
         while True:
-            told = self._of_notices(server, notices)
-            server.round_trip()
+            told += self._of_notices(server, notices)
+            if notices or all_until_now:
+                server.round_trip()
             seen = self._decoder.decode(server.recorded(), self._now_ms())
-            count += len(seen)
             if seen and not self._managed:
-                told += self._focus(server, [seen[0].t_ms])
-            for event in seen:
-                if isinstance(event, PointerSeen):
-                    told.append((event.t_ms, self._sink.pointer, (event.kind, event.x, event.y)))
-                else:
-                    told.append((event.t_ms, self._sink.key, (event.down, event.code, event.slot)))
-            told.sort(key=_time)  # stable: at the same ms notices come before input
-            for t_ms, tell, arguments in told:
-                # A notice may be stamped some ms before input that was told already: the server doesn't look at its
-                # clock for each. It still comes after that input.
-                self._told_ms = max(self._told_ms, t_ms)
-                tell(self._told_ms, *arguments)
-            notices = server.notices()  # a round trip takes notices off the socket
+                told += self._focus(server, [seen[0][0]])
+            told += seen
+            input_ms += map(_time, seen)
+            notices = server.notices()  # came meanwhile, maybe before some of the input
             if not notices:
-                return count
+                break
+        told.sort(key=_time)  # stable: at the same ms notices come before input
+        for t_ms, tell, arguments in told:
+            # A notice may be stamped some ms before input that was told already: the server doesn't look at its clock
+            # for each. It still comes after that input.
+            self._told_ms = max(self._told_ms, t_ms)
+            tell(self._told_ms, *arguments)
+        if input_ms:
+            self._learn_rate(input_ms)
+        return len(input_ms)
 
     def _of_notices(self, server: x11.Server, notices: Sequence[x11.Notice]) -> list[Told]:
         told: list[Told] = []

@@ -15,6 +15,7 @@ import re
 import select
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -270,22 +271,22 @@ class Server:
     @_told
     def recorded(self) -> bytes:
         """Return the core events (32 bytes each) that RECORD has sent since the last call."""
-        reply, error = _xcb.ffi.new("void **"), _xcb.ffi.new("xcb_generic_error_t **")
+        ffi, poll, free = _xcb.ffi, _xcb.lib.xcb_poll_for_reply, _xcb.c_free
+        reply, error = ffi.new("void **"), ffi.new("xcb_generic_error_t **")
+        words = ffi.cast("uint32_t **", reply)  # category and 24 other bits, length in words beyond 32 bytes, …
+        connection, sequence = self._recording._conn, self._record_sequence
+        descriptor = self._recording.get_file_descriptor()
         pieces = []
-        poll, connection = _xcb.lib.xcb_poll_for_reply, self._recording._conn
-        socket_ = self._recording.get_file_descriptor()
         while True:
-            if not poll(connection, self._record_sequence, reply, error) or reply[0] == _xcb.ffi.NULL:
+            if not poll(connection, sequence, reply, error) or reply[0] == ffi.NULL:
                 # xcb reads 4 kB at a time: nothing whole in it does not mean that the socket is empty
-                if self._recording.has_error() or not select.select([socket_], [], [], 0)[0]:
+                if self._recording.has_error() or not select.select([descriptor], [], [], 0)[0]:
                     break
                 continue
-            try:
-                category, words = struct.unpack_from("=xBxxI", _xcb.ffi.buffer(reply[0], 8))
-                if category == RECORD_FROM_SERVER:
-                    pieces.append(_xcb.ffi.buffer(reply[0], 32 + 4 * words)[32:])
-            finally:
-                _xcb.c_free(reply[0])
+            header = words[0]
+            if header[0].to_bytes(4, sys.byteorder)[1] == RECORD_FROM_SERVER:
+                pieces.append(ffi.buffer(reply[0], 32 + 4 * header[1])[32:])
+            free(reply[0])
         self._recording.invalid()  # raises when the connection broke
         return b"".join(pieces)
 

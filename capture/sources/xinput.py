@@ -17,7 +17,8 @@ Guarantees: a key's identity doesn't leave this module: its class and a slot tha
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 from capture.sources.keyclass import KeyboardMap
 
@@ -34,7 +35,7 @@ BUTTONS = range(1, 16)
 UNKNOWN_SLOT = 255
 """The slot of a release whose press was not seen (codec.model.KeyEvents)."""
 
-_WRAP = 1 << 32
+_HALF, _MASK = 1 << 31, (1 << 32) - 1
 
 
 class ServerClock:
@@ -66,72 +67,63 @@ class ServerClock:
             server_ms: 0 to 2**32 - 1; wraps every 49.7 days.
             near_ms: a 64-bit server time less than 24 days away.
         """
-        return near_ms + _signed(server_ms - near_ms)
+        return near_ms + (server_ms - near_ms + _HALF & _MASK) - _HALF
 
 
 def _signed(difference: int) -> int:
     """Return a difference of 32-bit counters as the nearest signed number."""
-    return (difference + _WRAP // 2) % _WRAP - _WRAP // 2
+    return (difference + _HALF & _MASK) - _HALF
 
 
-@dataclass(frozen=True, slots=True)
-class PointerSeen:
-    """A pointer event: server time (ms), PointerKind's number, position on the root window (px)."""
-
-    t_ms: int
-    kind: int
-    x: int
-    y: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeySeen:
-    """A key event: server time (ms), press or release, KeyClass, slot. A press of a slot still held is auto-repeat."""
-
-    t_ms: int
-    down: bool
-    code: int
-    slot: int
+Told = tuple[int, Callable[..., None], tuple[Any, ...]]
+"""Server time (ms, 64 bits), who is to be told, and the arguments that follow the time."""
 
 
 class InputDecoder:
     """Turns recorded bytes into what was seen.
 
     State: the keyboard's map, the keys held and their slots, a count of what could not be named.
+
+    Args:
+        clock, keyboard: as read from the server; a new keyboard may be set at any time.
+        pointer: to be told (t_ms, kind, x, y): PointerKind, px on the root window.
+        key: to be told (t_ms, down, code, slot): KeyClass; a press of a slot that is still held is auto-repeat.
     """
 
-    def __init__(self, clock: ServerClock, keyboard: KeyboardMap) -> None:
+    def __init__(
+        self, clock: ServerClock, keyboard: KeyboardMap, pointer: Callable[..., None], key: Callable[..., None]
+    ) -> None:
         self.clock = clock
         self.keyboard = keyboard
         self.unnamed_buttons = 0
+        self._pointer, self._key = pointer, key
         self._slots: dict[int, int] = {}
 
-    def decode(self, data: bytes, near_ms: int) -> list[PointerSeen | KeySeen]:
+    def decode(self, data: bytes, near_ms: int) -> list[Told]:
         """Return the events of a reply's body, in order.
 
         Args:
             data: core events of 32 bytes each; an incomplete last one (never seen) is ignored.
             near_ms: the server's time now, 64 bits.
         """
-        seen: list[PointerSeen | KeySeen] = []
+        told: list[Told] = []
+        pointer, unwrap = self._pointer, self.clock.unwrap
         whole = len(data) - len(data) % _CORE_EVENT.size
         for kind, detail, time, x, y, state in _CORE_EVENT.iter_unpack(data[:whole]):
-            t_ms = self.clock.unwrap(time, near_ms)
             if kind == MOTION:
-                seen.append(PointerSeen(t_ms, 0, x, y))
+                told.append((unwrap(time, near_ms), pointer, (0, x, y)))
             elif kind in (BUTTON_PRESS, BUTTON_RELEASE):
+                release = kind == BUTTON_RELEASE
                 if detail not in BUTTONS:
-                    self.unnamed_buttons += kind == BUTTON_PRESS
-                elif kind == BUTTON_PRESS:
-                    seen.append(PointerSeen(t_ms, 2 * detail, x, y))
-                elif detail not in WHEEL:  # a wheel click has no release worth keeping
-                    seen.append(PointerSeen(t_ms, 2 * detail + 1, x, y))
-            elif kind == KEY_PRESS:
-                seen.append(KeySeen(t_ms, True, self.keyboard.class_of(detail, state), self._press(detail)))
-            elif kind == KEY_RELEASE:
-                slot = self._slots.pop(detail, UNKNOWN_SLOT)
-                seen.append(KeySeen(t_ms, False, self.keyboard.class_of(detail, state), slot))
-        return seen
+                    self.unnamed_buttons += not release
+                elif not (release and detail in WHEEL):  # a wheel click has no release worth keeping
+                    told.append((unwrap(time, near_ms), pointer, (2 * detail + release, x, y)))
+            elif kind in (KEY_PRESS, KEY_RELEASE):
+                down = kind == KEY_PRESS
+                slot = self._press(detail) if down else self._slots.pop(detail, UNKNOWN_SLOT)
+                code = self.keyboard.class_of(detail, state)
+                told.append((unwrap(time, near_ms), self._key, (down, code, slot)))
+        return told
 
     def _press(self, keycode: int) -> int:
         """Return the slot of a pressed key: the one it holds, or the lowest that is free."""
