@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the folder to make (default: demo-DATE-TIME)")
     parser.add_argument("--virtual", action="store_true", help="record a virtual desktop without asking")
     options = parser.parse_args(arguments)
-    console = Console(soft_wrap=False)
+    console = Console(highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder: Path = (options.out or Path(time.strftime("demo-%Y%m%d-%H%M%S"))).resolve()
     try:
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     except FileExistsError:
         console.print(f"{folder} exists already: name another one with --out", style="red")
     except (DesktopError, StackError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red", markup=False)
         console.print(f"What the programs printed is in {folder / 'logs'}", markup=False)
     except KeyboardInterrupt:
         console.print("\nInterrupted; everything that the demo had started has ended.")
@@ -95,13 +95,14 @@ def _run(console: Console, folder: Path, seconds: float, seed: int, *, virtual: 
             return 1
         console.print("Starting the broker, the collector and the agent, each a process of its own ...")
         stack.start()
-        console.print(f"Recording for {seconds:.0f} s. Everything stays in {folder}", markup=False, highlight=False)
+        console.print(f"Recording for {seconds:.0f} s. Everything stays in {folder}", markup=False)
         _record(console, stack, scene, seconds)
         last, cost = stack.finish(SHUTDOWN_S)
         report = stack.verify()
         exported = stack.export()
     done = scene.truth.counts() if scene.is_virtual else None
     compared = compare(_lines(exported / "events.jsonl"), _lines(folder / "truth.jsonl")) if scene.is_virtual else None
+    console.print()
     console.print(demo_report.recorded(report, done))
     console.print(demo_report.sizes(last, report, stack.recorded_s, cost))
     sound = demo_report.verification(console, report, last, compared)
@@ -145,7 +146,7 @@ def _virtual_scene(console: Console, folder: Path, seed: int) -> Iterator[Scene]
     console.print("Starting a virtual desktop with its applications ...")
     with VirtualDesktop() as desktop, Truth(folder / "truth.jsonl") as truth:
         classes = sorted({window.app for window in desktop.display.windows() if window.app != "Tint2"})
-        console.print(f"  on display {desktop.name}: {', '.join(desktop.apps)}", highlight=False)
+        console.print(f"  on display {desktop.name}: {', '.join(desktop.apps)}")
         if "browser" not in desktop.apps:
             console.print("  (no browser here: the person writes and uses the terminal)")
         person = Person(desktop, seed, truth)

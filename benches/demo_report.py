@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -23,27 +24,30 @@ GROUPS = {
     "key presses": ("key-press",),
     "key releases": ("key-release",),
     "application changes": ("focus",),
-    "window titles": ("title",),
     "screenshots": ("frame",),
 }
 
+
+INDENT = 7
+"""The width of the clock before the live line."""
 
 MAY_MISS_RATIO = 0.01
 """Of the person's moves, some happen while no allowed application has the focus (a click in the task bar): left out on purpose."""
 
 
-def live(clock: str, status: Status) -> Text:
-    """Return the agent's present state as two lines, for a display that is rewritten in place."""
+def live(clock: str, status: Status) -> Group:
+    """Return the agent's present state as a line of figures above the plan and its reasons, for a display that is rewritten in place."""
     counts, sizes, budget = status.recorded, status.bytes, status.budget
     limit = budget.get("day_limit")
     left = "no budget" if limit is None else f"{human_bytes(max(0, limit - budget.get('day_used', 0)))} left"
-    return Text.assemble(
+    head = Text.assemble(
         (f"{clock:>5}  ", "bold cyan"),
         (f"{status.state}  ", "bold green" if status.state == "recording" else "bold yellow"),
         f"{counts.get('pointer', 0) + counts.get('keys', 0):,} events, {counts.get('frames', 0)} screenshots; "
-        f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire, {left}\n",
-        (f"       {status.plan} ({'; '.join(status.plan_reasons)})", "dim"),
+        f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire, {left}",
     )
+    reasons = [Text(f"because {reason}", "dim") for reason in status.plan_reasons]
+    return Group(head, Padding(Group(Text(status.plan), *reasons), (0, 0, 0, INDENT)))
 
 
 def recorded(report: Mapping[str, Any], done: Mapping[str, int] | None) -> Table:
@@ -146,9 +150,9 @@ def verification(console: Console, report: Mapping[str, Any], last: Status, comp
     console.print("\nVerification", style="bold")
     for text, (right, problems) in checks.items():
         mark = "[green]  right  [/green]" if right else "[red]  WRONG  [/red]"
-        console.print(f"{mark}{text}", highlight=False)
+        console.print(f"{mark}{text}")
         for problem in problems:
-            console.print(f"         {problem}", markup=False, highlight=False)
+            console.print(f"         {problem}", markup=False)
     return all(right for right, _ in checks.values())
 
 
@@ -156,8 +160,8 @@ def files(console: Console, exported: Path, folder: Path) -> None:
     """Print where the files are that one can open."""
     console.print("\nExported from the archive", style="bold")
     for path in sorted(exported.iterdir()):
-        console.print(f"  {path}  ({human_bytes(path.stat().st_size)})", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nEverything of this demo is in {folder}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {path}  ({human_bytes(path.stat().st_size)})", markup=False, soft_wrap=True)
+    console.print(f"\nEverything of this demo is in {folder}", markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:

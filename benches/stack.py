@@ -117,8 +117,8 @@ hold_back = "0 s"      # nobody looks through the demo before it is sent; the de
 min_interval = "2 s"
 
 [budget]
-day = "20 MB"
-month = "300 MB"
+day = "60 MB"
+month = "1.5 GB"
 
 [budget.metered]
 send = "all"           # the broker is on this machine: whatever link it has is not used
