@@ -101,7 +101,7 @@ class Bus:
     async def gone(self) -> None:
         """Return when the bus closed the connection."""
         try:
-            await self._bus.wait_for_disconnect()
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         except (OSError, EOFError):
             return
 
