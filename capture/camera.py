@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from capture.errors import CaptureError
 from codec.model import Frame
 from codec.screen import Effort, ScreenEncoder
 
@@ -32,7 +33,10 @@ class Grabber(Protocol):
     """Takes pictures of the display (capture/sources/screen.py)."""
 
     def grab(self) -> Pixels:
-        """Return uint8 BGRA (H, W, 4)."""
+        """Return uint8 BGRA (H, W, 4), the caller's own. Raises CaptureError when this grab failed."""
+
+    def reset(self) -> None:
+        """Begin anew: the display's size changed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +123,11 @@ class Camera:
             if before is None:
                 self.refused["windows not identified"] += 1
                 return False
-            pixels = await loop.run_in_executor(self._thread, self._grabber.grab)
+            try:
+                pixels = await loop.run_in_executor(self._thread, self._grabber.grab)
+            except CaptureError:
+                self.refused["the grab failed"] += 1
+                return False
             if self._windows() != before:
                 self.refused["windows moved during the grab"] += 1
                 return False
@@ -137,6 +145,11 @@ class Camera:
         if self.reel is None:
             self.reel = Reel(t_ms, self.effort, ScreenEncoder(effort=self.effort))
         return self.reel.add(t_ms, pixels)
+
+    async def resize(self) -> None:
+        """The display's size changed: grab anew from the next frame on."""
+        async with self._lock:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._grabber.reset)
 
     async def cut(self) -> Reel | None:
         """End the open reel and return it; None when it holds no frame."""

@@ -14,15 +14,26 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codec.thin import Thinning
-
 from capture.camera import Camera, Reel
-from capture.packer import Packed, Stamp, pack_draft, pack_screens
+from capture.packer import Packed, Stamp, Thinning, pack_draft, pack_screens
 from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
 
+NS_PER_MS = 1_000_000
 MAX_WAITING_BYTES = 32 << 20
 """Drafts and reels that wait for a full disk: some hours of events; more would cost the machine its memory instead."""
+
+
+class Gap(Protocol):
+    """A chunk that will not arrive."""
+
+    @property
+    def chunk_id(self) -> ChunkId:
+        """Which."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
 
 
 class Spool(Protocol):
@@ -31,8 +42,22 @@ class Spool(Protocol):
     def next_id(self) -> ChunkId:
         """Return the id that the next chunk must carry."""
 
-    def put(self, chunk_id: ChunkId, chunk: bytes, *, value: int, ready_wall_ns: int) -> Sequence[ChunkId]:
-        """Store a chunk durably; return the chunks that were dropped to make room."""
+    def put(self, chunk_id: ChunkId, chunk: bytes, *, value: int, ready_wall_ns: int) -> Sequence[Gap]:
+        """Store a chunk durably; return what was dropped to make room. After a failure, the same chunk is put again."""
+
+    def expire(self, before_wall_ns: int) -> Sequence[Gap]:
+        """Give up what was ready before a moment; return it."""
+
+    def take_losses(self) -> Sequence[Gap]:
+        """Return, once, what was lost otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A developed reel: its facts and its screen section."""
+
+    reel: Reel
+    section: bytes
 
 
 @dataclass(slots=True)
@@ -56,11 +81,18 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How old an open reel may become, in ms, and how large, in bytes; and how long a chunk is held back, in ns."""
+    """How old things become.
+
+    Attributes:
+        screens_ms, screens_bytes: an open reel, until it is closed.
+        hold_back_ns: a chunk, until it may be sent.
+        spool_ns: a chunk that could be sent and was not, until it is given up.
+    """
 
     screens_ms: int = 15 * 60_000
     screens_bytes: int = 4 << 20
     hold_back_ns: int = 10 * 60 * 1_000_000_000
+    spool_ns: int = 30 * 86_400 * 1_000_000_000
 
 
 class Chunker:
@@ -102,7 +134,8 @@ class Chunker:
         self._thread = thread
         self._on_stored = on_stored
         self._on_error = on_error
-        self._waiting: deque[Draft | tuple[Reel, bytes]] = deque()
+        self._waiting: deque[tuple[Draft | Negative, int]] = deque()
+        self._packed: tuple[Packed, str] | None = None
         self._waiting_bytes = 0
         self._storing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -139,6 +172,13 @@ class Chunker:
         """Close what has reached a limit; called after each frame and when a draft is full."""
         self._due()
 
+    @property
+    def open(self) -> int:
+        """How many future chunks are open or on their way to the spool."""
+        reel = self._camera.reel if self._camera is not None else None
+        waiting = len(self._waiting) + len(self._tasks)
+        return waiting + (self._recorder.opened_ms is not None) + (reel is not None and reel.frames > 0)
+
     def close_events(self) -> None:
         """Close the open draft and begin to store it."""
         draft = self._recorder.close(self._now_ms())
@@ -158,72 +198,88 @@ class Chunker:
         if self._timer is not None:
             self._timer.cancel()
         while self._tasks:
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="store a chunk")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._recorder.drop("chunks that could not be made")
+            self._on_error(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     async def _develop(self, camera: Camera) -> None:
         reel = await camera.cut()
         if reel is not None:
             section = await asyncio.get_running_loop().run_in_executor(self._thread, reel.develop)
-            self._hold((reel, section), len(section))
+            self._hold(Negative(reel, section), len(section))
             await self._store_waiting()
 
-    def _hold(self, item: Draft | tuple[Reel, bytes], size_bytes: int) -> None:
+    def _hold(self, item: Draft | Negative, size_bytes: int) -> None:
         if self._waiting_bytes + size_bytes > MAX_WAITING_BYTES:
-            self._recorder.drop("disk full, memory full: chunk lost")
+            self._recorder.drop("the disk is full and so is memory: chunk lost")
             return
-        self._waiting.append(item)
+        self._waiting.append((item, size_bytes))
         self._waiting_bytes += size_bytes
 
     async def _store_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._storing:
-            while self._waiting:
-                item = self._waiting[0]
-                kind = "events" if isinstance(item, Draft) else "screens"
+            while self._waiting or self._packed:
+                if self._packed is None:
+                    item, size_bytes = self._waiting.popleft()
+                    self._waiting_bytes -= size_bytes
+                    self._packed = await loop.run_in_executor(self._thread, self._pack, item)
+                packed, kind = self._packed
                 try:
-                    packed, dropped = await loop.run_in_executor(self._thread, self._store, item)
-                except Exception as error:  # whatever the disk says: the draft stays, the person is told
+                    gaps = await loop.run_in_executor(self._thread, self._put, packed)
+                except Exception as error:  # whatever the disk says: the chunk stays, the person is told
                     self._on_error(error)
                     return
-                self._waiting.popleft()
-                self._waiting_bytes -= item.raw_bytes if isinstance(item, Draft) else len(item[1])
+                self._packed = None
                 self._on_error(None)
                 self.sizes.add(packed, kind)
-                self._note_dropped(dropped)
+                self.note(gaps)
                 self._on_stored(packed, kind)
 
-    def _store(self, item: Draft | tuple[Reel, bytes]) -> tuple[Packed, Sequence[ChunkId]]:
+    def _pack(self, item: Draft | Negative) -> tuple[Packed, str]:
+        wall_offset_ns = time.time_ns() - self._now_ms() * NS_PER_MS
         chunk_id = self._spool.next_id()
-        wall_offset_ns = time.time_ns() - self._now_ms() * 1_000_000
         if isinstance(item, Draft):
             packed = pack_draft(
                 item,
                 chunk_id,
-                wall_t0_ns=wall_offset_ns + item.t0_ms * 1_000_000,
+                wall_t0_ns=wall_offset_ns + item.t0_ms * NS_PER_MS,
                 thinning=self._thinning(),
                 stamp=self._stamp,
             )
-        else:
-            reel, section = item
-            packed = pack_screens(
-                section,
-                chunk_id,
-                t0_ms=reel.t0_ms,
-                wall_t0_ns=wall_offset_ns + reel.t0_ms * 1_000_000,
-                duration_ms=reel.duration_ms,
-                raw_bytes=reel.raw_bytes,
-                stamp=self._stamp,
-            )
-        ready_wall_ns = time.time_ns() + self._ages.hold_back_ns
-        return packed, self._spool.put(chunk_id, packed.chunk, value=packed.value, ready_wall_ns=ready_wall_ns)
+            return packed, "events"
+        packed = pack_screens(
+            item.section,
+            chunk_id,
+            t0_ms=item.reel.t0_ms,
+            wall_t0_ns=wall_offset_ns + item.reel.t0_ms * NS_PER_MS,
+            duration_ms=item.reel.duration_ms,
+            raw_bytes=item.reel.raw_bytes,
+            stamp=self._stamp,
+        )
+        return packed, "screens"
 
-    def _note_dropped(self, dropped: Sequence[ChunkId]) -> None:
-        if dropped:
-            numbers = ",".join(str(chunk_id.seq) for chunk_id in dropped)
-            self._recorder.row(self._now_ms(), "gap", {"cause": "spool full", "seqs": numbers})
-            self._recorder.drop("spool full: chunks dropped", len(dropped))
+    def _put(self, packed: Packed) -> list[Gap]:
+        now_wall_ns = time.time_ns()
+        ready_wall_ns = now_wall_ns + self._ages.hold_back_ns
+        gaps = self._spool.put(packed.chunk_id, packed.chunk, value=packed.value, ready_wall_ns=ready_wall_ns)
+        return [*gaps, *self._spool.expire(now_wall_ns - self._ages.spool_ns), *self._spool.take_losses()]
+
+    def note(self, gaps: Sequence[Gap]) -> None:
+        """Record that chunks of this device will not arrive, so that nobody looks for them in the archive."""
+        by_reason: dict[str, list[int]] = {}
+        for gap in gaps:
+            by_reason.setdefault(gap.reason, []).append(gap.chunk_id.seq)
+        for reason, seqs in by_reason.items():
+            self._recorder.row(self._now_ms(), "gap", {"cause": reason, "seqs": ",".join(map(str, sorted(seqs)))})
+            self._recorder.drop(f"chunks: {reason}", len(seqs))
+        self.arm()

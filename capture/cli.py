@@ -75,8 +75,9 @@ def _mount_transport() -> None:
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     if named in {None, "collect", "broker", "archive"}:
         import transport.cli
+        from capture.keyfiles import read_private
 
-        transport.cli.mount(app)
+        transport.cli.mount(app, lambda path, what: read_private(path, what=what))
 
 
 def home() -> Home:
@@ -133,7 +134,7 @@ def consent(
     ] = None,
 ) -> None:
     """Read what this configuration records, and say yes or no."""
-    from capture.agent import terms_of
+    from capture.agreement import terms_of
     from capture.consent import Consent, digest, notice
     from capture.keyfiles import write_private
 
@@ -210,7 +211,9 @@ def status(
 
 @app.command()
 def pause(
-    for_: Annotated[str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')] = "forever",
+    for_: Annotated[
+        str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')
+    ] = "forever",
 ) -> None:
     """Stop recording until `modicum resume`, or for as long as you say."""
     seconds: float | None = None
@@ -240,7 +243,9 @@ def stop() -> None:
 
 @app.command()
 def forget(
-    last: Annotated[str, typer.Option("--last", help='How far back, e.g. "10 min"; default: all that is held back.')] = "",
+    last: Annotated[
+        str, typer.Option("--last", help='How far back, e.g. "10 min"; default: all that is held back.')
+    ] = "",
 ) -> None:
     """Delete what was recorded and has not left this machine."""
     seconds: float | None = None
@@ -266,15 +271,20 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
     """Validate the configuration and say what it means."""
-    from capture.config import describe
+    from capture.effects import Rates, describe
 
-    say(describe(load(config)))
+    checked = load(config)
+    learned = home().learned
+    rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
+    say(describe(checked, rates))
 
 
 @keys_app.command("archive")
 def keys_archive(
     out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("archive-keys"),
-    hybrid: Annotated[bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")
+    ] = False,
 ) -> None:
     """Make the archive's key pair: devices get the public half, only readers the private one."""
     from capture.keyfiles import write_private
@@ -283,7 +293,9 @@ def keys_archive(
     private_path, public_path = out / "archive.key", out / "archive.pub"
     for path in (private_path, public_path):
         if path.exists():
-            raise CaptureError(f"{path} exists: what was sealed for it could not be read with another; name another folder")
+            raise CaptureError(
+                f"{path} exists: what was sealed for it could not be read with another; name another folder"
+            )
     key = ArchivePrivateKey.generate(Suite.MLKEM768_X25519 if hybrid else Suite.X25519)
     write_private(private_path, key.to_text().encode())
     public_path.write_text(key.public.to_text(), encoding="ascii")

@@ -90,8 +90,9 @@ class Desktop(StrEnum):
 class WhenFull(StrEnum):
     """What a full spool does."""
 
-    DROP_SCREENS = "drop-screens"
-    STOP = "stop"
+    DROP_LOWEST_VALUE = "drop-lowest-value"
+    DROP_OLDEST = "drop-oldest"
+    PAUSE = "pause"
 
 
 def _choice(kind: type[StrEnum]) -> Any:
@@ -216,7 +217,7 @@ class SpoolSection(Section):
     directory: str = ""
     limit: Annotated[int, _size(10_000_000)] = 2_000_000_000
     age: Annotated[timedelta, _time(1 * H, 365 * DAYS)] = 30 * DAYS
-    when_full: Annotated[WhenFull, _choice(WhenFull)] = WhenFull.DROP_SCREENS
+    when_full: Annotated[WhenFull, _choice(WhenFull)] = WhenFull.DROP_LOWEST_VALUE
 
 
 class BrokerSection(Section):

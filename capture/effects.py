@@ -15,6 +15,7 @@ from capture.policy import Rules
 from capture.prices import Prices
 from capture.units import Hours, show_duration, show_share, show_size
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DAYS_A_MONTH = 30.4
 DEFAULT_SEND = {"unmetered": Sendable.ALL, "metered": Sendable.EVENTS, "roaming": Sendable.NOTHING}
 """What may go over a class of links whose section has no `send`."""
@@ -33,7 +34,8 @@ def link_class(config: Config, seen: str, network: str) -> str:
         network: its name; matches whatever its case.
     """
     if seen == "offline":
-        return seen
+        # A broker on this very machine needs no network.
+        return "unknown" if config.broker.host in LOOPBACK else seen
     declared = {name.casefold(): link for name, link in config.budget.networks.items()}
     return str(declared.get(network.casefold(), seen))
 

@@ -36,49 +36,47 @@ class Gate:
         self._on_open = on_open
         self._on_full = on_full
         self._window: Window | None = None
-        self._suspended: dict[str, str] = {}
+        self._causes: list[str] = []
         self._gap: tuple[int, str] | None = None
         self.reasons: tuple[str, ...] = ()
         self.open = False
 
-    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
-        """Pass a pointer event on, if the gate is open."""
+    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> bool:
+        """Pass a pointer event on, if the gate is open; tell whether it is."""
         if not self.open:
-            return
+            return False
         opens = self._recorder.opened_ms is None
         self._recorder.pointer(t_ms, kind, x, y)
         if opens:
             self._on_open()
         elif self._recorder.events >= self._recorder.limits.max_events:
             self._on_full()
+        return True
 
-    def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
-        """Pass a key event on, if the gate is open."""
+    def key(self, t_ms: int, down: bool, code: int, slot: int) -> bool:
+        """Pass a key event on, if the gate is open; tell whether it is."""
         if not self.open:
-            return
+            return False
         opens = self._recorder.opened_ms is None
         self._recorder.key(t_ms, down, code, slot)
         if opens:
             self._on_open()
+        return True
 
-    def focus(self, t_ms: int, window: Window | None) -> None:
-        """Another window has the focus, or its title changed; None: no window, or one that cannot be identified."""
+    def focus(self, t_ms: int, window: Window | None) -> bool:
+        """Another window has the focus, or its title changed; None: no window, or one that cannot be identified.
+
+        Returns:
+            Whether it may be recorded.
+        """
         self._window = window
         self._judge(t_ms)
-        if self.open and window is not None:
-            self._recorder.row(
-                t_ms,
-                "focus",
-                {
-                    "app": window.app,
-                    "title": window.title,
-                    "x": window.x,
-                    "y": window.y,
-                    "w": window.width,
-                    "h": window.height,
-                },
-                lasting=True,
-            )
+        if not self.open or window is None:
+            return False
+        place = {"x": window.x, "y": window.y, "w": window.width, "h": window.height}
+        self._recorder.row(t_ms, "focus", {"app": window.app, "title": window.title, **place}, lasting=True)
+        self._on_open()
+        return True
 
     def suspend(self, t_ms: int, cause: str, reason: str) -> None:
         """Close the gate for a cause until it is lifted.
@@ -88,35 +86,31 @@ class Gate:
             cause: one word, stands in the gap row: "pause", "lock", "sleep", "low-battery".
             reason: a sentence for the person.
         """
-        self._suspended[cause] = reason
+        self._policy.suspend(cause, reason)
+        if cause not in self._causes:
+            self._causes.append(cause)
         self._judge(t_ms)
 
     def lift(self, t_ms: int, cause: str) -> None:
         """Lift a cause; the gate opens if no other holds it and the policy allows the window in focus."""
-        if self._suspended.pop(cause, None) is not None:
-            self._judge(t_ms)
-            if self.open:
-                self.focus(t_ms, self._window)
+        if cause in self._causes:
+            self._causes.remove(cause)
+            self._policy.lift(cause)
+            self.focus(t_ms, self._window)
 
     @property
     def suspended(self) -> tuple[str, ...]:
         """The causes that hold the gate closed."""
-        return tuple(self._suspended)
+        return tuple(self._causes)
 
     def _judge(self, t_ms: int) -> None:
-        if self._suspended:
-            cause = next(iter(self._suspended))
-            allowed, self.reasons = False, tuple(self._suspended.values())
-        else:
-            decision = self._policy.verdict(self._window)
-            cause = "scope"
-            allowed, self.reasons = decision.value.events, decision.reasons
-        if not allowed:
+        decision = self._policy.verdict(self._window)
+        self.open, self.reasons = decision.value.events, decision.reasons
+        if not self.open:
             self._recorder.forget_context("focus")
             if self._gap is None:
-                self._gap = (t_ms, cause)
+                self._gap = (t_ms, self._causes[0] if self._causes else "scope")
         elif self._gap is not None:
-            began_ms, began_cause = self._gap
+            began_ms, cause = self._gap
             self._gap = None
-            self._recorder.row(t_ms, "gap", {"cause": began_cause, "ms": max(0, t_ms - began_ms)})
-        self.open = allowed
+            self._recorder.row(t_ms, "gap", {"cause": cause, "ms": max(0, t_ms - began_ms)})

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec.seal import DeviceSigningKey
-
 from capture.consent import Consent
 from capture.errors import CaptureError
 from capture.keyfiles import read_private, write_private
 from codec.model import DEVICE_PATTERN
+from codec.seal import DeviceSigningKey
 
 DEVICE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 DEVICE_CHARACTERS = 16

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import IntEnum
 
-from codec import columns
+from codec import columns, motion_reader, rhythm
 from codec.errors import Corrupt, Truncated, Unsupported
 from codec.model import KeyEvents, PointerEvents
-from codec.strokes import pair, unpair
+from codec.strokes import Strokes, pair, unpair
 from codec.varint import Cursor, write_varint
 
 
@@ -91,7 +91,12 @@ def decode_events(section: bytes) -> tuple[PointerEvents, KeyEvents]:
 def _encode_pointer(pointer: PointerEvents, methods: Collection[Method]) -> tuple[Method, bytes]:
     if not len(pointer):
         return Method.NONE, b""
-    return Method.COLUMNS, columns.encode_pointer(pointer)
+    best = (Method.COLUMNS, columns.encode_pointer(pointer))
+    if Method.CONTEXT in methods:
+        stream = motion_reader.encode_pointer(pointer)
+        if stream is not None and (len(stream) < len(best[1]) or Method.COLUMNS not in methods):
+            best = (Method.CONTEXT, stream)
+    return best
 
 
 def _decode_pointer(method: int, stream: bytes) -> PointerEvents:
@@ -99,6 +104,8 @@ def _decode_pointer(method: int, stream: bytes) -> PointerEvents:
         return PointerEvents.empty()
     if method == Method.COLUMNS:
         return columns.decode_pointer(stream)
+    if method == Method.CONTEXT:
+        return motion_reader.decode_pointer(stream)
     raise Unsupported(f"pointer method {method} is not known to this build: upgrade the reader")
 
 
@@ -108,14 +115,27 @@ def _encode_keys(keys: KeyEvents, methods: Collection[Method]) -> tuple[Method, 
     strokes = pair(keys)
     if strokes is None:
         return Method.PLAIN, columns.encode_keys(keys)
-    return Method.COLUMNS, columns.encode_strokes(strokes)
+    best = (Method.COLUMNS, columns.encode_strokes(strokes))
+    if Method.CONTEXT in methods:
+        stream = rhythm.encode_strokes(strokes)
+        if stream is not None and (len(stream) < len(best[1]) or Method.COLUMNS not in methods):
+            best = (Method.CONTEXT, stream)
+    return best
 
 
 def _decode_keys(method: int, stream: bytes) -> KeyEvents:
     if method == Method.NONE:
         return KeyEvents.empty()
     if method == Method.COLUMNS:
-        return unpair(columns.decode_strokes(stream))
+        return _typed(columns.decode_strokes(stream))
+    if method == Method.CONTEXT:
+        return _typed(rhythm.decode_strokes(stream))
     if method == Method.PLAIN:
         return columns.decode_keys(stream)
     raise Unsupported(f"key method {method} is not known to this build: upgrade the reader")
+
+
+def _typed(strokes: Strokes) -> KeyEvents:
+    keys = unpair(strokes)
+    columns.checked_times(keys.t_ms)
+    return keys

@@ -17,6 +17,8 @@ MAX_META_BYTES = 64 << 10
 MAX_TEXTS = 64
 """Purposes, and lossy steps: there are a dozen names."""
 MAX_COUNTERS = 1024
+MAX_NESTED = 1024
+"""Elements of any one array or map: msgpack takes the memory of a stated length at once, on every level of nesting."""
 CONSENT_BYTES = 32
 ZSTD_LEVEL = 19
 
@@ -86,7 +88,13 @@ def decode_meta(data: bytes, *, is_zstd: bool) -> Meta:
     elif len(data) > MAX_META_BYTES:
         raise TooLarge("a chunk's Meta in bytes", actual=len(data), limit=MAX_META_BYTES)
     try:
-        fields = msgpack.unpackb(data, strict_map_key=False, object_pairs_hook=_without_repeats)
+        fields = msgpack.unpackb(
+            data,
+            strict_map_key=False,
+            object_pairs_hook=_without_repeats,
+            max_array_len=MAX_NESTED,
+            max_map_len=MAX_NESTED,
+        )
     except (ValueError, TypeError, RecursionError) as error:
         raise Corrupt(f"a chunk's Meta is no msgpack map: {error}") from error
     if not isinstance(fields, dict):

@@ -13,15 +13,14 @@ Files and their permissions are the caller's. The one impurity is that keys and 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from codec.errors import Corrupt, Denied, TooLarge, Unsupported
+from codec.errors import Corrupt, Unsupported
+from codec.keytext import from_line, to_line, words_of
 
 if TYPE_CHECKING:  # cryptography is loaded on first use: a collector parses headers, `modicum status` nothing at all
     from cryptography.hazmat.primitives import hpke
@@ -32,8 +31,6 @@ KEY_ID_BYTES = 8
 SIGNATURE_BYTES = 64
 TAG_BYTES = 16
 """AES-128-GCM's tag."""
-MAX_KEY_LINE_BYTES = 4096
-"""A line of the largest key (a hybrid public key: 1,216 bytes, 1,624 in base64) and its words, doubled."""
 
 
 class Suite(IntEnum):
@@ -87,7 +84,7 @@ class ArchivePublicKey:
 
     def to_text(self) -> str:
         """Return the key as one line of text."""
-        return _to_line("archive-public", _NAMES[self.suite], self.raw, self.key_id)
+        return to_line("archive-public", _NAMES[self.suite], self.raw, self.key_id)
 
     @classmethod
     def from_text(cls, text: str) -> ArchivePublicKey:
@@ -98,8 +95,8 @@ class ArchivePublicKey:
             Denied: it is a key of another kind.
             Unsupported: of a newer version or an unknown algorithm.
         """
-        algorithm, raw, stated = _from_line(text, "archive-public")
-        return _matching(cls(_suite_named(algorithm), raw), stated)
+        algorithm, raw, stated = from_line(text, "archive-public")
+        return _matching(cls(_suite_named(algorithm), raw), stated, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +146,13 @@ class ArchivePrivateKey:
 
     def to_text(self) -> str:
         """Return the key as one line of text. It is the secret itself: write it to a file that only its owner reads."""
-        return _to_line("archive-private", _NAMES[self.suite], self.raw, self.key_id)
+        return to_line("archive-private", _NAMES[self.suite], self.raw, self.key_id)
 
     @classmethod
     def from_text(cls, text: str) -> ArchivePrivateKey:
         """Read a key from its line. Raises: as ArchivePublicKey.from_text."""
-        algorithm, raw, stated = _from_line(text, "archive-private")
-        return _matching(cls.from_raw(_suite_named(algorithm), raw), stated)
+        algorithm, raw, stated = from_line(text, "archive-private")
+        return _matching(cls.from_raw(_suite_named(algorithm), raw), stated, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +182,14 @@ class DeviceVerifyKey:
 
     def to_text(self) -> str:
         """Return the key as one line of text."""
-        return _to_line("device-public", "ed25519", self.raw, self.key_id)
+        return to_line("device-public", "ed25519", self.raw, self.key_id)
 
     @classmethod
     def from_text(cls, text: str) -> DeviceVerifyKey:
         """Read a key from its line. Raises: as ArchivePublicKey.from_text."""
-        algorithm, raw, stated = _from_line(text, "device-public")
+        algorithm, raw, stated = from_line(text, "device-public")
         _only_ed25519(algorithm)
-        return _matching(cls(raw), stated)
+        return _matching(cls(raw), stated, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +232,14 @@ class DeviceSigningKey:
 
     def to_text(self) -> str:
         """Return the key as one line of text. It is the secret itself: write it to a file that only its owner reads."""
-        return _to_line("device-private", "ed25519", self.raw, self.key_id)
+        return to_line("device-private", "ed25519", self.raw, self.key_id)
 
     @classmethod
     def from_text(cls, text: str) -> DeviceSigningKey:
         """Read a key from its line. Raises: as ArchivePublicKey.from_text."""
-        algorithm, raw, stated = _from_line(text, "device-private")
+        algorithm, raw, stated = from_line(text, "device-private")
         _only_ed25519(algorithm)
-        return _matching(cls.from_raw(raw), stated)
+        return _matching(cls.from_raw(raw), stated, text)
 
 
 def encrypt(plain: bytes, recipient: ArchivePublicKey, *, info: bytes) -> bytes:
@@ -365,31 +362,9 @@ def _only_ed25519(algorithm: str) -> None:
 Key = TypeVar("Key", ArchivePublicKey, ArchivePrivateKey, DeviceVerifyKey, DeviceSigningKey)
 
 
-def _matching(key: Key, stated: bytes) -> Key:
+def _matching(key: Key, stated: bytes, text: str) -> Key:
     if key.key_id != stated:
         raise Corrupt(f"the key's id is {key.key_id.hex()}, its line says {stated.hex()}: it was mistyped or changed")
+    if key.to_text().split() != words_of(text):
+        raise Corrupt("the key's line is spelt in another way than keys are written: it was mistyped or changed")
     return key
-
-
-def _to_line(kind: str, algorithm: str, raw: bytes, id_: bytes) -> str:
-    return f"modicum-{kind} 1 {algorithm} {base64.b64encode(raw).decode()} {id_.hex()}\n"
-
-
-def _from_line(text: str, kind: str) -> tuple[str, bytes, bytes]:
-    """Return algorithm, raw key and stated key id of the one line that is neither empty nor a comment (#)."""
-    if len(text) > MAX_KEY_LINE_BYTES:
-        raise TooLarge("a key's text", actual=len(text), limit=MAX_KEY_LINE_BYTES)
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    words = lines[0].split() if lines else []
-    if len(lines) != 1 or not words[0].startswith("modicum-"):
-        raise Corrupt(f"this is no key: one line `modicum-{kind} 1 …` is needed")
-    if words[0] != f"modicum-{kind}":
-        raise Denied(f"this is a {words[0]!r} key, and a 'modicum-{kind}' is needed: give the other file")
-    if words[1:2] != ["1"]:
-        raise Unsupported(f"the key's line is of version {words[1:2]}, this build reads version 1: upgrade it")
-    if len(words) != 5:
-        raise Corrupt(f"the key's line has {len(words)} words where 5 are needed: it was cut or joined")
-    try:
-        return words[2], base64.b64decode(words[3], validate=True), bytes.fromhex(words[4])
-    except (binascii.Error, ValueError) as error:
-        raise Corrupt(f"the key's line isn't base64 and hex: {error}") from error

@@ -39,7 +39,12 @@ class SectionFlag(IntFlag):
     ZSTD = 2  # the content is one zstd frame (META only: the other codecs compress for themselves)
 
 
-_KNOWN = frozenset(SectionKind)
+_KNOWN_FLAGS = {
+    SectionKind.META: SectionFlag.CRITICAL | SectionFlag.ZSTD,
+    SectionKind.EVENTS: SectionFlag.CRITICAL,
+    SectionKind.ROWS: SectionFlag.CRITICAL,
+    SectionKind.SCREEN: SectionFlag.CRITICAL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,12 @@ def decode_sections(data: bytes) -> list[Section]:
             raise Truncated("a section", offset=len(data), wanted_bytes=content_bytes - (len(data) - offset))
         content = data[offset : offset + content_bytes]
         offset += content_bytes
-        if kind not in _KNOWN:
+        if kind not in _KNOWN_FLAGS:
             if flags & SectionFlag.CRITICAL:
                 raise Unsupported(f"the body has a critical section of kind {kind}: upgrade the reader")
             continue
-        if flags & ~(SectionFlag.CRITICAL | (SectionFlag.ZSTD if kind == SectionKind.META else 0)):
+        # As plain integers: `~` of a flag is of its class and forgets the bits that have no name.
+        if flags & ~int(_KNOWN_FLAGS[SectionKind(kind)]):
             raise Unsupported(f"a section of kind {kind} has the flags {flags:#04x}: upgrade the reader")
         if any(section.kind == kind for section in known):
             raise Corrupt(f"the body has two sections of kind {kind}", offset=start)

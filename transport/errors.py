@@ -104,5 +104,9 @@ class Busy(TransportError):
         self.path = path
 
 
+class Missing(TransportError):
+    """What was asked for is not in the archive."""
+
+
 class NoBroker(TransportError):
     """There is no MQTT broker to start here."""

@@ -220,7 +220,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "spool.directory": ('[spool]\ndirectory = "/data"', lambda t: parse_config(t).spool.directory == "/data"),
     "spool.limit": ('[spool]\nlimit = "1 GB"', lambda t: parse_config(t).spool.limit == 10**9),
     "spool.age": ('[spool]\nage = "2 days"', lambda t: parse_config(t).spool.age == timedelta(days=2)),
-    "spool.when_full": ('[spool]\nwhen_full = "stop"', lambda t: parse_config(t).spool.when_full is WhenFull.STOP),
+    "spool.when_full": ('[spool]\nwhen_full = "pause"', lambda t: parse_config(t).spool.when_full is WhenFull.PAUSE),
     "broker.host": ('[broker]\nhost = "b.example"', lambda t: parse_config(t).broker.host == "b.example"),
     "broker.port": ("[broker]\nport = 8883", lambda t: parse_config(t).broker.port == 8883),
     "broker.tls": ("[broker]\ntls = true", lambda t: parse_config(t).broker.tls),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import pytest
@@ -236,3 +237,14 @@ def test_parsing_a_header_loads_no_cryptography() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_parsing_a_header_takes_no_more_than_50_microseconds() -> None:
+    chunk = sealed(bytes(20_000))
+
+    def once() -> float:
+        started = time.perf_counter()
+        parse_header(chunk)
+        return time.perf_counter() - started
+
+    assert min(once() for _ in range(500)) <= 50e-6  # the least: the machine may be busy with other things
