@@ -156,8 +156,8 @@ class Modicum:
             spool_ratio=self.backlog / SPOOL_BYTES,
         )
         plan = self.governor.decide(slot.start_ns, conditions).value
-        self._record(slot, plan)
         self.governor.active(moment.wall_ns, SLOT_S, slot.link)
+        self._record(slot, plan)
         end_ns = slot.start_ns + SLOT_S * NS_PER_S - 1
         self._send(end_ns, slot.link, crash=slot.crash)
         if slot.tail:
@@ -179,8 +179,6 @@ class Modicum:
             self.backlog -= size
             self.dropped += size
         self.governor.paid(
-            plan,
-            active_s=SLOT_S,
             event_bytes=events * 1.1,
             frame_bytes=frames * 1.1,
             cpu_s=self.home.true_cpu_s(plan.rung, plan.effort),

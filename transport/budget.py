@@ -8,7 +8,7 @@ no lease is settled with more than it reserved. It rests on four rules.
 2. *Two clocks.* Wall clocks are set, forward and back, by people, firmware and time servers. So every byte is counted
    twice: in the day of the wall clock, and in the day of a steady clock that no one can set (transport/steady.py); a
    reservation must fit both. Hence a clock set forward gives no new budget, since the steady clock's day has not
-   ended; set back, it finds its days as they were left; and nothing is locked for ever: the steady clock always goes on.
+   ended; set back, it finds its days as they were left; and nothing is locked for ever, as the steady clock goes on.
    What was sent from a boot on, before the system vouched for its clock as it usually does, is counted in its true day
    as soon as that is known; without a network, which brings the time, nothing can be sent anyway.
 3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but

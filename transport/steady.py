@@ -10,6 +10,7 @@ and nobody ever vouches for it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from transport.limits import Moment
@@ -64,7 +65,9 @@ class SteadyClock:
         if last is None:
             self.ns = self.guess_ns = wall_ns
         elif last.boot == moment.boot:
-            passed_ns = max(0, moment.mono_ns - last.mono_ns)
+            # Should two monotonic clocks be mixed (one stands still in suspend), time is not counted twice.
+            moment = replace(moment, mono_ns=max(moment.mono_ns, last.mono_ns))
+            passed_ns = moment.mono_ns - last.mono_ns
             self.ns += passed_ns
             self.guess_ns += passed_ns
         else:
