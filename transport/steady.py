@@ -65,8 +65,9 @@ class SteadyClock:
         if last is None:
             self.ns = self.guess_ns = wall_ns
         elif last.boot == moment.boot:
-            # Should two monotonic clocks be mixed (one stands still in suspend), time is not counted twice.
-            moment = replace(moment, mono_ns=max(moment.mono_ns, last.mono_ns))
+            if moment.mono_ns < last.mono_ns:
+                # Two monotonic clocks are mixed, one of which stands still in suspend: count no time twice.
+                moment = replace(moment, mono_ns=last.mono_ns)
             passed_ns = moment.mono_ns - last.mono_ns
             self.ns += passed_ns
             self.guess_ns += passed_ns

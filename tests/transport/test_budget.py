@@ -132,6 +132,17 @@ def test_a_clock_that_the_system_vouches_for_is_believed() -> None:
     assert isinstance(ask(state, 1, moment=at(0.2, step_h=24, synced=True)), Lease)
 
 
+def test_two_monotonic_clocks_in_turn_do_not_make_time() -> None:
+    state = budget(day_bytes=100)
+    assert isinstance(ask(state, 100), Lease)
+    for minute in range(60):
+        for asleep_h in (0, 5):
+            now = at(minute / 60)
+            state.observe(replace(now, mono_ns=now.mono_ns + asleep_h * HOUR))
+    assert state.steady.day == state.wall.day
+    assert state.clock.ns - START < 7 * HOUR
+
+
 def test_where_the_system_usually_vouches_a_reboot_waits_for_it() -> None:
     state = Budget(Limits(day_bytes=100, sendable=ALL))
     state.observe(at(synced=True))
