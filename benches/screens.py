@@ -171,8 +171,8 @@ def measure_apart(codec: ScreenCodec, reel: Reel) -> Result:
     with os.fdopen(reader, "rb") as pipe:
         data = pipe.read()
     os.waitpid(child, 0)
-    result: Any = pickle.loads(data) if data else None  # noqa: S301 - our own child wrote it
-    return result if isinstance(result, Result) else Result(codec.name, note="failed: its process died")
+    answer: Any = pickle.loads(data) if data else None  # noqa: S301 - our own child wrote it
+    return answer if isinstance(answer, Result) else Result(codec.name, note="failed: its process died")
 
 
 def _cpu_s() -> float:
