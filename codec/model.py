@@ -43,8 +43,8 @@ class ChunkId:
 class PointerKind(IntEnum):
     """Kinds of a pointer event, as stored. Buttons follow X: 1 left, 2 middle, 3 right, 4-7 wheel, 8 back, 9 forward.
 
-    Button `b` (1-15) is pressed by `2 * b` and released by `2 * b + 1`. A wheel click has no release worth keeping: it is one event,
-    `2 * b` with b = 4 (up), 5 (down), 6 (left), 7 (right).
+    Button `b` (1-15) is pressed by `2 * b` and released by `2 * b + 1`. A wheel click has no release worth keeping: it
+    is one event, `2 * b` with b = 4 (up), 5 (down), 6 (left), 7 (right).
     """
 
     MOVE = 0

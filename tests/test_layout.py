@@ -12,8 +12,20 @@ PACKAGES = ("capture", "codec", "transport")
 COMPOSITION_ROOTS = {"capture/agent.py", "capture/cli.py"}
 """The only modules of `capture` that may import `transport`."""
 
-IMPURE = {"asyncio", "os", "socket", "subprocess", "threading", "time", "pathlib", "shutil", "signal", "tempfile", "random"}
-"""Modules that a Pure: module has no use for. (`random.Random` is injected; only its type is imported, under TYPE_CHECKING.)"""
+IMPURE = {
+    "asyncio",
+    "os",
+    "socket",
+    "subprocess",
+    "threading",
+    "time",
+    "pathlib",
+    "shutil",
+    "signal",
+    "tempfile",
+    "random",
+}
+"""Modules that a Pure: module has no use for."""
 
 ONE_PLACE = {
     "aiomqtt": "transport/mqtt.py",
@@ -91,7 +103,9 @@ def test_pure_modules_import_nothing_impure(path: Path) -> None:
     impure = tops(imports_of(tree, typing_too=False)) & IMPURE
     assert not impure, f"{name_of(path)} calls itself pure and imports {sorted(impure)}"
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    clocks = {name for name in called if name.endswith((".now", ".utcnow", ".today")) or name in {"open", "print", "input"}}
+    clocks = {
+        name for name in called if name.endswith((".now", ".utcnow", ".today")) or name in {"open", "print", "input"}
+    }
     assert not clocks, f"{name_of(path)} calls itself pure and calls {sorted(clocks)}"
 
 

@@ -1,0 +1,429 @@
+"""Shell: the composition root of the agent: builds every part from the configuration, runs them, ends them in order.
+
+Guarantees: nothing is observed, let alone recorded, without a consent to the very notice that this configuration makes;
+one agent per person and machine; after an orderly end (SIGTERM, SIGINT, `modicum stop`) everything recorded is in the
+spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture import effects
+from capture.agreement import agent_name, archive_key, consent_digest
+from capture.camera import Camera
+from capture.chunker import Ages, Chunker
+from capture.commands import Commands
+from capture.conditions import ALL_LINKS, Conditions, Purse, Span
+from capture.conductor import Conductor
+from capture.control import ControlServer
+from capture.errors import CaptureError, NoDisplay
+from capture.gate import Gate
+from capture.governor import Governor
+from capture.keyfiles import read_private, write_private
+from capture.ladder import Upload
+from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
+from capture.policy import Policy
+from capture.recorder import Recorder, RecorderLimits
+from capture.shutter import Shutter
+from capture.sources import clock
+from capture.steering import Steering
+from codec.screen import Effort
+
+if TYPE_CHECKING:
+    from capture.config import Config
+    from capture.home import Home
+    from capture.ladder import Plan
+    from transport.exchange import Permit
+    from transport.limits import LinkUsage, Usage
+    from transport.mqtt import Broker
+    from transport.publisher import Progress, Publisher
+    from transport.spool import Gap
+
+NS_PER_MS = 1_000_000
+SCREENS_PER_EVENTS = 3
+"""Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
+
+
+async def run_agent(config: Config, home: Home, environment: Mapping[str, str]) -> None:
+    """Record until stopped.
+
+    Raises:
+        CaptureError: it cannot start, or the display went away; the text says what to do.
+    """
+    consent = consent_digest(config, home)
+    home.prepare()
+    async with Agent(config, home, environment, consent) as agent:
+        await agent.run()
+
+
+class Agent:
+    """The assembled agent; an asynchronous context manager that closes what it opened."""
+
+    def __init__(self, config: Config, home: Home, environment: Mapping[str, str], consent: bytes) -> None:
+        """Build every part.
+
+        Args:
+            config: validated. home: its folders exist. environment: DISPLAY, buses. consent: SHA-256 of the notice.
+        """
+        from capture.sources.desktop import Desktop
+        from capture.sources.network import NetworkSource
+        from capture.sources.power import PowerSource
+        from capture.sources.screen import Grabber
+        from capture.sources.usage import UsageSource
+
+        self.config, self.home, self.environment = config, home, environment
+        self.started_wall_s = int(time.time())
+        self.warnings: dict[str, str] = {}
+        self.progress: Progress | None = None
+        self._publisher: Publisher | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._refreshing = False
+        self._observing = False
+        self._closing = contextlib.AsyncExitStack()
+        self._camera_thread = self._owned_thread("camera")
+        self._pack_thread = self._owned_thread("pack")
+        self._ledger_thread = self._owned_thread("ledger")
+
+        self._open_storage()
+        self.power = PowerSource()
+        self.network = NetworkSource()
+        self.usage = UsageSource()
+
+        self.policy = Policy(effects.rules_of(config), consented=True)
+        self.recorder = Recorder(RecorderLimits(max_age_ms=milliseconds(config.capture.chunk_age)))
+        self.shutter = Shutter()
+        self.desktop = Desktop(
+            environment.get("DISPLAY"),
+            wayland=environment.get("WAYLAND_DISPLAY"),
+            damage_hold_s=config.capture.damage_hold.total_seconds(),
+        )
+        self.camera = Camera(
+            Grabber(environment.get("DISPLAY")),
+            windows=self.desktop.windows,
+            mask=self.policy.mask,
+            thread=self._camera_thread,
+        )
+        self.chunker = Chunker(
+            self.recorder,
+            self.camera,
+            self.spool,
+            stamp=Stamp(
+                consent=consent,
+                purposes=config.consent.purposes,
+                region=config.consent.region,
+                retention_s=int(config.consent.retention.total_seconds()),
+                recipient=archive_key(config),
+                signer=home.signing_key(),
+                agent=agent_name(),
+            ),
+            ages=Ages(
+                screens_ms=SCREENS_PER_EVENTS * milliseconds(config.capture.chunk_age),
+                screens_bytes=config.capture.chunk_size,
+                hold_back_ns=milliseconds(config.capture.hold_back) * NS_PER_MS,
+                spool_ns=milliseconds(config.spool.age) * NS_PER_MS,
+            ),
+            now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
+            thinning=lambda: thinning_of(self.steering.plan),
+            thread=self._pack_thread,
+            on_stored=self._stored,
+            on_error=self._disk_said,
+        )
+        self.gate = Gate(self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check)
+        self.conductor = Conductor(
+            self.desktop,
+            gate=self.gate,
+            recorder=self.recorder,
+            shutter=self.shutter,
+            camera=self.camera,
+            chunker=self.chunker,
+            activity=lambda active: self.steering.activity(active),
+            changed=lambda: self.steering.ask(),
+        )
+        self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
+        self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
+        self.control = ControlServer(
+            home.control,
+            Commands(self).by_name(),
+        )
+
+    def _owned_thread(self, name: str) -> ThreadPoolExecutor:
+        thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._closing.callback(thread.shutdown, wait=True)
+        return thread
+
+    def _open_storage(self) -> None:
+        from transport.fs import RealFiles
+        from transport.ledger import Ledger
+        from transport.limits import Limits, boot_name
+        from transport.spool import Spool
+
+        config, home = self.config, self.home
+        files = RealFiles()
+        self.time_zone = clock.local_time_zone(self.environment)
+        self.device = home.device()
+        self.spool = Spool.open(
+            files,
+            Path(config.spool.directory).expanduser() if config.spool.directory else home.spool,
+            device=self.device,
+            limit_bytes=config.spool.limit,
+            when_full=str(config.spool.when_full),
+        )
+        self._closing.callback(self.spool.close)
+        self.ledger = Ledger(
+            files,
+            home.ledger,
+            Limits.from_table(effects.budget_table(config, time_zone=self.time_zone)),
+            wall_ns=time.time_ns(),
+            mono_ns=clock.boot_ns(),
+            boot=boot_name(clock.boot_id()),
+            synced=clock.is_synced,
+        )
+        self._closing.callback(self.ledger.close)
+        self.budget = self.ledger.usage(time.time_ns())
+        self.spool_usage = self.spool.usage()
+
+    async def __aenter__(self) -> Agent:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    # -- running
+
+    async def run(self) -> None:
+        """Record until told to stop.
+
+        Raises:
+            NoDisplay, NoPermission: there is no display to record, or it went away.
+        """
+        loop = asyncio.get_running_loop()
+        await self.power.start(self._conditions_changed)
+        self._closing.push_async_callback(self.power.stop)
+        await self.network.start(self._conditions_changed)
+        self._closing.push_async_callback(self.network.stop)
+        await self.desktop.start(loop, self.conductor)
+        self._observing = True
+        self.steering.start()
+        self._conditions_changed()
+        if not self.steering.plan.capture:
+            self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
+        await self.control.start()
+        self._closing.push_async_callback(self.control.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.conductor.stopping.set)
+        self.steering.activity(True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                publishing = tasks.create_task(self._publish(), name="publisher")
+                await self.conductor.stopping.wait()
+                await self.conductor.close()
+                publishing.cancel()
+                self._tasks = None
+        finally:
+            self.steering.stop()
+            self._write_learned()
+        if self.conductor.lost_reason is not None:
+            raise NoDisplay(self.conductor.lost_reason)
+
+    async def _publish(self) -> None:
+        from transport.publisher import Publisher, PublisherSettings
+
+        self._publisher = Publisher(
+            PublisherSettings(broker_of(self.config, self.device)),
+            self.spool,
+            self.ledger,
+            conditions=self._permit,
+            on_progress=self._sent,
+            on_loss=self._lost,
+            executor=self._ledger_thread,
+        )
+        await self._publisher.run()
+
+    # -- conditions and plan
+
+    def _conditions_changed(self) -> None:
+        if not self._observing:
+            return  # told while the sources start; looked at when all of them have
+        power = self.power.current()
+        for cause, holds, reason in (
+            ("lock", power.locked, "the screen is locked"),
+            ("sleep", power.sleeping, "the machine is going to sleep"),
+        ):
+            if holds and cause not in self.gate.suspended:
+                self.conductor.suspend(cause, reason)
+            elif not holds:
+                self.conductor.lift(cause)
+        self.steering.ask()
+        if self._publisher is not None:
+            self._publisher.wake()
+
+    def observe(self) -> Conditions:
+        power, network, usage = self.power.current(), self.network.current(), self.usage.current()
+        spool = self.spool_usage
+        return Conditions(
+            wall_ns=time.time_ns(),
+            idle=self.conductor.is_idle,
+            on_battery=power.on_battery,
+            battery_ratio=power.battery_ratio,
+            power_warning=power.warning,
+            power_saver=power.power_saver,
+            hot=usage.hot,
+            load_ratio=usage.load_ratio,
+            own_cpu_ratio=usage.cpu_ratio,
+            link=effects.link_class(self.config, network.link, network.name),
+            network=network.name,
+            purses=purses_of(self.budget),
+            backlog_bytes=spool.live_bytes,
+            spool_ratio=spool.disk_bytes / spool.limit_bytes,
+        )
+
+    def _follow(self, plan: Plan) -> None:
+        """Put a new plan in force."""
+        self.camera.effort = Effort(plan.effort)
+        reel = self.camera.reel
+        if reel is not None and int(reel.effort) != int(plan.effort):
+            self.chunker.close_screens()
+        self.desktop.set_hold(plan.hold_ms / 1000)
+        takes_frames = plan.frame_interval_ms is not None or plan.frames_on_focus
+        self.desktop.set_damage_hold(self.config.capture.damage_hold.total_seconds() if takes_frames else None)
+        self.conductor.follow(plan)
+        if plan.capture:
+            self.conductor.lift("plan")
+        else:
+            self.conductor.suspend("plan", "; ".join(self.steering.decision.reasons))
+        if self._publisher is not None:
+            self._publisher.wake()
+
+    def _permit(self) -> Permit:
+        from transport.exchange import Permit
+        from transport.limits import Link
+
+        plan, conditions = self.steering.plan, self.observe()
+        if plan.upload is Upload.NOTHING:
+            return Permit(Link.OFFLINE)
+        return Permit(Link(conditions.link), VALUE_MOTION if plan.upload is Upload.EVENTS else 0)
+
+    # -- what the parts tell
+
+    def _stored(self, packed: Packed, kind: str) -> None:
+        size_bytes = len(packed.chunk)
+        self.steering.paid(**{"event_bytes" if kind == "events" else "frame_bytes": size_bytes})
+        self.spool_usage = self.spool.usage()
+
+    def _disk_said(self, error: Exception | None) -> None:
+        if error is None:
+            self.warnings.pop("disk", None)
+        else:
+            self.warnings["disk"] = f"what is recorded waits in memory: {error}"
+
+    def _sent(self, progress: Progress) -> None:
+        self.progress = progress
+        self.warnings.pop("broker", None)
+        if progress.reasons:
+            self.warnings["broker"] = f"{progress.state}: {'; '.join(progress.reasons)}"
+        if not self._refreshing and self._tasks is not None:
+            self._refreshing = True
+            self._tasks.create_task(self._look_again(), name="look at the budget")
+
+    async def _look_again(self) -> None:
+        self._refreshing = False
+        await self.refresh()
+        self.steering.ask()
+
+    async def refresh(self) -> None:
+        """Look anew at the budget and the spool."""
+        await asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh)
+
+    async def forget_since(self, since_wall_ns: int) -> int:
+        """Delete the chunks in the spool that were closed since then; return how many."""
+        hold_back_ns = milliseconds(self.config.capture.hold_back) * NS_PER_MS
+        gaps = await asyncio.get_running_loop().run_in_executor(
+            self._pack_thread, self.spool.forget, lambda entry: entry.ready_wall_ns - hold_back_ns >= since_wall_ns
+        )
+        self.chunker.note(gaps)
+        self.spool_usage = self.spool.usage()
+        return len(gaps)
+
+    def _refresh(self) -> None:
+        self.budget = self.ledger.usage(time.time_ns(), clock.boot_ns())
+        self.spool_usage = self.spool.usage()
+
+    def _lost(self, gaps: list[Gap]) -> None:
+        self.chunker.note(gaps)
+
+    # -- what is learned
+
+    def _read_learned(self) -> dict[str, Any] | None:
+        if not self.home.learned.exists():
+            return None
+        try:
+            learned = json.loads(read_private(self.home.learned, what="what the governor has learned"))
+        except (CaptureError, ValueError):
+            return None  # it learns anew
+        return learned if isinstance(learned, dict) else None
+
+    def _write_learned(self) -> None:
+        write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Return a duration in whole ms."""
+    return round(duration / timedelta(milliseconds=1))
+
+
+def thinning_of(plan: Plan) -> Thinning:
+    """Return the lossy steps of a plan."""
+    return Thinning(plan.move_interval_ms, plan.tolerance_px)
+
+
+def purses_of(usage: Usage) -> dict[str, tuple[Purse, ...]]:
+    """Return what is left of the budget as the governor takes it."""
+    sides: list[tuple[str, Usage | LinkUsage]] = [(ALL_LINKS, usage)]
+    sides += [(str(link), of_link) for link, of_link in usage.by_link.items()]
+    purses: dict[str, tuple[Purse, ...]] = {}
+    for name, side in sides:
+        found = []
+        for span, used, limit, end_wall_ns in (
+            (Span.DAY, side.day_used, side.day_limit, usage.day_end_wall_ns),
+            (Span.MONTH, side.month_used, side.month_limit, usage.period_end_wall_ns),
+        ):
+            if limit is not None:
+                found.append(Purse(span, max(0, limit - used), limit, end_wall_ns))
+        if found:
+            purses[name] = tuple(found)
+    return purses
+
+
+def broker_of(config: Config, device: str) -> Broker:
+    """Return where the publisher connects.
+
+    Raises:
+        CaptureError: the password file is missing or readable by others.
+    """
+    from transport.mqtt import Broker, Tls
+
+    section = config.broker
+    password = None
+    if section.password_file:
+        path = Path(section.password_file).expanduser()
+        password = read_private(path, what="the broker's password").decode().rstrip("\n")
+    tls = None
+    if section.tls:
+        ca, certificate, key = (
+            Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
+        )
+        tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
+    return Broker(
+        section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls
+    )

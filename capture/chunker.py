@@ -1,0 +1,285 @@
+"""Shell: closes drafts and reels when they are due, and has them packed and spooled in one owned thread.
+
+Guarantees: chunks get their sequence numbers in the order in which they were closed; each is on the disk before it
+counts. When the disk is full, closed drafts wait in memory within `MAX_WAITING_BYTES`; what does not fit is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from capture.camera import Camera, Reel
+from capture.packer import Packed, Stamp, Thinning, pack_draft, pack_screens
+from capture.recorder import Draft, Recorder
+from codec.model import ChunkId
+
+NS_PER_MS = 1_000_000
+MAX_WAITING_BYTES = 32 << 20
+"""Drafts and reels that wait for a full disk: some hours of events; more would cost the machine its memory instead."""
+
+
+class Gap(Protocol):
+    """A chunk that will not arrive."""
+
+    @property
+    def chunk_id(self) -> ChunkId:
+        """Which."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+
+
+class Spool(Protocol):
+    """Keeps chunks durably (transport/spool.py)."""
+
+    def next_id(self) -> ChunkId:
+        """Return the id that the next chunk must carry."""
+
+    def put(self, chunk_id: ChunkId, chunk: bytes, *, value: int, ready_wall_ns: int) -> Sequence[Gap]:
+        """Store a chunk durably; return what was dropped to make room. After a failure, the same chunk is put again."""
+
+    def expire(self, before_wall_ns: int) -> Sequence[Gap]:
+        """Give up what was ready before a moment; return it."""
+
+    def take_losses(self) -> Sequence[Gap]:
+        """Return, once, what was lost otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A developed reel: its facts and its screen section."""
+
+    reel: Reel
+    section: bytes
+
+
+@dataclass(slots=True)
+class Sizes:
+    """Bytes since the start, by stage and kind, and how many chunks."""
+
+    raw: int = 0
+    encoded: int = 0
+    sealed: int = 0
+    chunks: int = 0
+    by_kind: dict[str, int] = field(default_factory=dict)
+
+    def add(self, packed: Packed, kind: str) -> None:
+        """Count a chunk that is in the spool."""
+        self.raw += packed.raw_bytes
+        self.encoded += packed.encoded_bytes
+        self.sealed += len(packed.chunk)
+        self.chunks += 1
+        self.by_kind[kind] = self.by_kind.get(kind, 0) + len(packed.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old things become.
+
+    Attributes:
+        screens_ms, screens_bytes: an open reel, until it is closed.
+        hold_back_ns: a chunk, until it may be sent.
+        spool_ns: a chunk that could be sent and was not, until it is given up.
+    """
+
+    screens_ms: int = 15 * 60_000
+    screens_bytes: int = 4 << 20
+    hold_back_ns: int = 10 * 60 * 1_000_000_000
+    spool_ns: int = 30 * 86_400 * 1_000_000_000
+
+
+class Chunker:
+    """Turns what is open into chunks in the spool.
+
+    Args:
+        recorder, camera: hold the open draft and the open reel; the camera may be None (no pictures on this machine).
+        spool: where chunks go.
+        stamp: what each of them says.
+        ages: when a reel is closed, and the hold-back.
+        now_ms: the source clock.
+        thinning: the plan's lossy steps now.
+        thread: one owned thread; packing and the disk happen there, in order.
+        on_stored: called in the loop's thread after each chunk with it and its kind ("events", "screens").
+        on_error: called in the loop's thread with what the disk said, and with None when it works again.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        camera: Camera | None,
+        spool: Spool,
+        *,
+        stamp: Stamp,
+        ages: Ages,
+        now_ms: Callable[[], int],
+        thinning: Callable[[], Thinning],
+        thread: Executor,
+        on_stored: Callable[[Packed, str], None],
+        on_error: Callable[[Exception | None], None],
+    ) -> None:
+        self._recorder = recorder
+        self._camera = camera
+        self._spool = spool
+        self._stamp = stamp
+        self._ages = ages
+        self._now_ms = now_ms
+        self._thinning = thinning
+        self._thread = thread
+        self._on_stored = on_stored
+        self._on_error = on_error
+        self._waiting: deque[tuple[Draft | Negative, int]] = deque()
+        self._packed: tuple[Packed, str] | None = None
+        self._waiting_bytes = 0
+        self._storing = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.sizes = Sizes()
+
+    def arm(self) -> None:
+        """Set the one timer for whatever is due first; called when a draft or a reel was opened."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        dues = []
+        if self._recorder.opened_ms is not None:
+            dues.append(self._recorder.opened_ms + self._recorder.limits.max_age_ms)
+        if self._camera is not None and self._camera.reel is not None:
+            dues.append(self._camera.reel.t0_ms + self._ages.screens_ms)
+        if dues:
+            wait_s = max(0, min(dues) - self._now_ms()) / 1000
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        now_ms = self._now_ms()
+        if self._recorder.is_full(now_ms):
+            self.close_events()
+        reel = self._camera.reel if self._camera is not None else None
+        if reel is not None and (
+            now_ms - reel.t0_ms >= self._ages.screens_ms or reel.encoder.pending_bytes >= self._ages.screens_bytes
+        ):
+            self.close_screens()
+        self.arm()
+
+    def check(self) -> None:
+        """Close what has reached a limit; called after each frame and when a draft is full."""
+        self._due()
+
+    @property
+    def open(self) -> int:
+        """How many future chunks are open or on their way to the spool."""
+        reel = self._camera.reel if self._camera is not None else None
+        waiting = len(self._waiting) + len(self._tasks)
+        return waiting + (self._recorder.opened_ms is not None) + (reel is not None and reel.frames > 0)
+
+    def close_events(self) -> None:
+        """Close the open draft and begin to store it."""
+        draft = self._recorder.close(self._now_ms())
+        if draft is not None:
+            self._hold(draft, draft.raw_bytes)
+            self._start(self._store_waiting())
+
+    def close_screens(self) -> None:
+        """Close the open reel and begin to develop and store it."""
+        if self._camera is not None and self._camera.reel is not None:
+            self._start(self._develop(self._camera))
+
+    async def close_all(self) -> None:
+        """Close everything and return when it is stored (or waits for the disk)."""
+        self.close_events()
+        self.close_screens()
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="store a chunk")
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._recorder.drop("chunks that could not be made")
+            self._on_error(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    async def _develop(self, camera: Camera) -> None:
+        reel = await camera.cut()
+        if reel is not None:
+            section = await asyncio.get_running_loop().run_in_executor(self._thread, reel.develop)
+            self._hold(Negative(reel, section), len(section))
+            await self._store_waiting()
+
+    def _hold(self, item: Draft | Negative, size_bytes: int) -> None:
+        if self._waiting_bytes + size_bytes > MAX_WAITING_BYTES:
+            self._recorder.drop("the disk is full and so is memory: chunk lost")
+            return
+        self._waiting.append((item, size_bytes))
+        self._waiting_bytes += size_bytes
+
+    async def _store_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with self._storing:
+            while self._waiting or self._packed:
+                if self._packed is None:
+                    item, size_bytes = self._waiting.popleft()
+                    self._waiting_bytes -= size_bytes
+                    self._packed = await loop.run_in_executor(self._thread, self._pack, item)
+                packed, kind = self._packed
+                try:
+                    gaps = await loop.run_in_executor(self._thread, self._put, packed)
+                except Exception as error:  # whatever the disk says: the chunk stays, the person is told
+                    self._on_error(error)
+                    return
+                self._packed = None
+                self._on_error(None)
+                self.sizes.add(packed, kind)
+                self.note(gaps)
+                self._on_stored(packed, kind)
+
+    def _pack(self, item: Draft | Negative) -> tuple[Packed, str]:
+        wall_offset_ns = time.time_ns() - self._now_ms() * NS_PER_MS
+        chunk_id = self._spool.next_id()
+        if isinstance(item, Draft):
+            packed = pack_draft(
+                item,
+                chunk_id,
+                wall_t0_ns=wall_offset_ns + item.t0_ms * NS_PER_MS,
+                thinning=self._thinning(),
+                stamp=self._stamp,
+            )
+            return packed, "events"
+        packed = pack_screens(
+            item.section,
+            chunk_id,
+            t0_ms=item.reel.t0_ms,
+            wall_t0_ns=wall_offset_ns + item.reel.t0_ms * NS_PER_MS,
+            duration_ms=item.reel.duration_ms,
+            raw_bytes=item.reel.raw_bytes,
+            stamp=self._stamp,
+        )
+        return packed, "screens"
+
+    def _put(self, packed: Packed) -> list[Gap]:
+        now_wall_ns = time.time_ns()
+        ready_wall_ns = now_wall_ns + self._ages.hold_back_ns
+        gaps = self._spool.put(packed.chunk_id, packed.chunk, value=packed.value, ready_wall_ns=ready_wall_ns)
+        return [*gaps, *self._spool.expire(now_wall_ns - self._ages.spool_ns), *self._spool.take_losses()]
+
+    def note(self, gaps: Sequence[Gap]) -> None:
+        """Record that chunks of this device will not arrive, so that nobody looks for them in the archive."""
+        by_reason: dict[str, list[int]] = {}
+        for gap in gaps:
+            by_reason.setdefault(gap.reason, []).append(gap.chunk_id.seq)
+        for reason, seqs in by_reason.items():
+            self._recorder.row(self._now_ms(), "gap", {"cause": reason, "seqs": ",".join(map(str, sorted(seqs)))})
+            self._recorder.drop(f"chunks: {reason}", len(seqs))
+        self.arm()

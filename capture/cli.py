@@ -1,0 +1,306 @@
+"""Shell: the command `modicum`.
+
+Each command imports what it needs when it is called, so that `modicum status` answers at once and a collector never loads
+a screen grabber. Errors become one sentence on standard error and a documented exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
+from capture.failures import explain
+from capture.home import Home
+
+if TYPE_CHECKING:
+    from capture.config import Config
+
+app = typer.Typer(
+    name="modicum",
+    help="Record how you work, with your consent, within a modicum of your battery and internet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="Make and show keys.", no_args_is_help=True)
+config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(config_app, name="config")
+
+CONFIG_NAME = "modicum/config.toml"
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The configuration; default: ~/.config/modicum/config.toml.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
+    _mount_transport()
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BaseExceptionGroup as group:
+        _fail(_first(group))
+    except Exception as error:
+        _fail(error)
+
+
+def _fail(error: BaseException) -> None:
+    explained = explain(error)
+    if explained is None:
+        raise error
+    message, code = explained
+    print(f"modicum: {message}", file=sys.stderr)  # noqa: T201 - a command talks to its user
+    sys.exit(code)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _mount_transport() -> None:
+    """Mount the collector's commands; their module is imported only when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "collect", "broker", "archive"}:
+        import transport.cli
+        from capture.keyfiles import read_private
+
+        transport.cli.mount(app, lambda path, what: read_private(path, what=what))
+
+
+def home() -> Home:
+    """Return this user's folders."""
+    return Home.of(os.environ)
+
+
+def config_path(given: Path | None) -> Path:
+    """Return where the configuration lies: as given, or by the XDG base directory specification."""
+    if given is not None:
+        return given
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path(os.environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / CONFIG_NAME
+
+
+def load(given: Path | None) -> Config:
+    """Read and validate the configuration.
+
+    Raises:
+        ConfigError: it is missing or wrong.
+    """
+    from capture.config import parse_config
+
+    path = config_path(given)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no configuration at {path}: copy deploy/config.example.toml there, or name one with --config"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    return parse_config(text, source=str(path))
+
+
+def say(text: str) -> None:
+    """Print for a person."""
+    typer.echo(text)
+
+
+@app.command()
+def run(config: ConfigOption = None) -> None:
+    """Record, as the configuration and your consent permit, until stopped."""
+    from capture.agent import run_agent
+
+    asyncio.run(run_agent(load(config), home(), os.environ))
+
+
+@app.command()
+def consent(
+    config: ConfigOption = None,
+    accept: Annotated[
+        str | None, typer.Option("--accept", metavar="SHA256", help="Accept the notice with this hash, unasked.")
+    ] = None,
+) -> None:
+    """Read what this configuration records, and say yes or no."""
+    from capture.agreement import terms_of
+    from capture.consent import Consent, digest, notice
+    from capture.keyfiles import write_private
+
+    folders = home()
+    text = notice(terms_of(load(config)))
+    current = digest(text)
+    say(text)
+    say(f"SHA-256 of this notice: {current}")
+    recorded = folders.consent()
+    if recorded is not None and recorded.digest == current and accept is None:
+        say(f"You accepted it on {time.strftime('%Y-%m-%d %H:%M', time.localtime(recorded.accepted_wall_s))}.")
+        return
+    if accept is not None and accept != current:
+        raise NoConsent("that is not the hash of the notice above: read it, and accept this one")
+    if accept is None:
+        if not sys.stdin.isatty():
+            raise NoConsent("nobody is here to ask: run `modicum consent` in a terminal and answer there")
+        if not typer.confirm("Do you agree?", default=False):
+            raise NoConsent("you did not agree, so nothing will be recorded")
+    folders.prepare()
+    write_private(folders.consent_file, Consent(current, int(time.time()), text).to_json())
+    say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
+
+
+@app.command()
+def withdraw() -> None:
+    """End your consent: stop recording, and delete everything that has not been sent."""
+    import shutil
+
+    folders = home()
+    try:
+        _ask("withdraw")
+        _wait_until_gone(folders)
+    except NotRunning:
+        pass
+    folders.consent_file.unlink(missing_ok=True)
+    shutil.rmtree(folders.spool, ignore_errors=True)
+    say("Your consent has ended. What had not been sent is deleted, and nothing more is recorded.")
+
+
+def _wait_until_gone(folders: Home, *, wait_s: float = 20.0) -> None:
+    deadline = time.monotonic() + wait_s
+    while folders.control.exists():
+        if time.monotonic() > deadline:
+            raise CaptureError("the agent was told to stop and still runs: end it, then try again")
+        time.sleep(0.05)
+
+
+def _ask(command: str, **fields: Any) -> dict[str, Any]:
+    from capture.control import ask
+
+    return ask(home().control, command, **fields)
+
+
+@app.command()
+def status(
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print a line each second until Ctrl-C.")] = False,
+) -> None:
+    """Show what is being recorded, the plan and its reasons, and the budget."""
+    from capture.status import Status, full, one_line
+
+    while True:
+        answer = _ask("status")
+        if as_json:
+            say(json.dumps(answer, ensure_ascii=False))
+        else:
+            shown = Status.from_answer(answer)
+            say(one_line(shown) if watch else full(shown))
+        if not watch:
+            return
+        time.sleep(1)
+
+
+@app.command()
+def pause(
+    for_: Annotated[
+        str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')
+    ] = "forever",
+) -> None:
+    """Stop recording until `modicum resume`, or for as long as you say."""
+    seconds: float | None = None
+    if for_ != "forever":
+        from capture.units import parse_duration
+
+        seconds = parse_duration(for_).total_seconds()
+    _ask("pause", seconds=seconds)
+    say("Paused. `modicum resume` goes on." if seconds is None else f"Paused for {for_}.")
+
+
+@app.command()
+def resume() -> None:
+    """Go on recording."""
+    _ask("resume")
+    say("Recording as the policy permits.")
+
+
+@app.command()
+def stop() -> None:
+    """End the agent; what is open is closed and kept."""
+    folders = home()
+    _ask("stop")
+    _wait_until_gone(folders)
+    say("Stopped.")
+
+
+@app.command()
+def forget(
+    last: Annotated[
+        str, typer.Option("--last", help='How far back, e.g. "10 min"; default: all that is held back.')
+    ] = "",
+) -> None:
+    """Delete what was recorded and has not left this machine."""
+    seconds: float | None = None
+    if last:
+        from capture.units import parse_duration
+
+        seconds = parse_duration(last).total_seconds()
+    answer = _ask("forget", seconds=seconds)
+    say(f"Deleted {answer['chunks']} chunks and what was being recorded.")
+
+
+@app.command()
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check what this machine can do, and say how to mend what it cannot."""
+    from capture.doctor import examine, render
+
+    checks = asyncio.run(examine(config_path(config), home(), os.environ))
+    say(json.dumps([check.to_answer() for check in checks]) if as_json else render(checks))
+    if any(check.failed for check in checks):
+        raise typer.Exit(Exit.FAILED)
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = None) -> None:
+    """Validate the configuration and say what it means."""
+    from capture.effects import Rates, describe
+
+    checked = load(config)
+    learned = home().learned
+    rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
+    say(describe(checked, rates))
+
+
+@keys_app.command("archive")
+def keys_archive(
+    out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("archive-keys"),
+    hybrid: Annotated[
+        bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")
+    ] = False,
+) -> None:
+    """Make the archive's key pair: devices get the public half, only readers the private one."""
+    from capture.keyfiles import write_private
+    from codec.seal import ArchivePrivateKey, Suite
+
+    private_path, public_path = out / "archive.key", out / "archive.pub"
+    for path in (private_path, public_path):
+        if path.exists():
+            raise CaptureError(
+                f"{path} exists: what was sealed for it could not be read with another; name another folder"
+            )
+    key = ArchivePrivateKey.generate(Suite.MLKEM768_X25519 if hybrid else Suite.X25519)
+    write_private(private_path, key.to_text().encode())
+    public_path.write_text(key.public.to_text(), encoding="ascii")
+    say(f"{private_path}: keep it where recordings are read, and nowhere else\n{public_path}: give it to the devices")
+
+
+if __name__ == "__main__":
+    main()

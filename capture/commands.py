@@ -1,0 +1,142 @@
+"""Shell: what the person can ask of a running agent: the commands behind the control socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from capture.control import Answer, Command
+from capture.errors import CaptureError
+from capture.status import Status
+
+if TYPE_CHECKING:
+    from capture.agent import Agent
+
+
+class Commands:
+    """The commands of one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def by_name(self) -> dict[str, Command]:
+        """Return them as the control socket knows them."""
+        return {
+            "ping": self.ping,
+            "status": self.status,
+            "pause": self.pause,
+            "resume": self.resume,
+            "stop": self.stop,
+            "flush": self.flush,
+            "forget": self.forget,
+            "withdraw": self.withdraw,
+        }
+
+    async def ping(self, request: Mapping[str, Any]) -> Answer:
+        """Answer."""
+        return {}
+
+    async def status(self, request: Mapping[str, Any]) -> Answer:
+        """Return what the agent does now, and why."""
+        self._agent.desktop.flush()
+        await self._agent.refresh()
+        return self.picture().to_answer()
+
+    def picture(self) -> Status:
+        """Return the agent's status."""
+        agent = self._agent
+        decision, sizes, progress = agent.steering.decision, agent.chunker.sizes, agent.progress
+        spool, budget = agent.spool_usage, agent.budget
+        if agent.conductor.is_paused:
+            state = "paused"
+        elif agent.gate.suspended:
+            state = "suspended"
+        else:
+            state = "recording" if agent.gate.open else "waiting"
+        month_end = datetime.fromtimestamp(budget.period_end_wall_ns / 1e9, ZoneInfo(agent.time_zone))
+        return Status(
+            state=state,
+            state_reasons=agent.gate.reasons,
+            plan=decision.value.in_words(),
+            plan_reasons=decision.reasons,
+            recorded=agent.conductor.counts | {"frames": agent.camera.frames},
+            bytes={
+                "raw": sizes.raw,
+                "encoded": sizes.encoded,
+                "sealed": sizes.sealed,
+                "wire": progress.wire_bytes if progress else 0,
+            },
+            chunks={
+                "open": agent.chunker.open,
+                "closed": sizes.chunks,
+                "sent": progress.archived_chunks if progress else 0,
+                "waiting": spool.chunks,
+            },
+            spool_bytes=spool.disk_bytes,
+            spool_limit_bytes=spool.limit_bytes,
+            budget={
+                "day_used": budget.day_used,
+                "day_limit": budget.day_limit,
+                "month_used": budget.month_used,
+                "month_limit": budget.month_limit,
+                "month_end": f"{month_end:%Y-%m-%d}",
+                "forecast_month": budget.forecast_month,
+            },
+            refused=dict(agent.camera.refused),
+            warnings=(*agent.warnings.values(), *budget.notes),
+            link=agent.observe().link,
+            device=agent.device,
+            since_wall_s=agent.started_wall_s,
+        )
+
+    async def pause(self, request: Mapping[str, Any]) -> Answer:
+        """Pause for `seconds`, or without limit."""
+        seconds = _seconds_of(request)
+        self._agent.conductor.pause(None if seconds is None else timedelta(seconds=seconds))
+        return {}
+
+    async def resume(self, request: Mapping[str, Any]) -> Answer:
+        """Go on."""
+        self._agent.conductor.resume()
+        return {}
+
+    async def stop(self, request: Mapping[str, Any]) -> Answer:
+        """End in order."""
+        self._agent.conductor.stopping.set()
+        return {}
+
+    async def flush(self, request: Mapping[str, Any]) -> Answer:
+        """Close what is open now, for who cannot wait for a chunk's age (the demo, tests)."""
+        self._agent.desktop.flush()
+        await self._agent.chunker.close_all()
+        self._agent.chunker.arm()
+        return {}
+
+    async def forget(self, request: Mapping[str, Any]) -> Answer:
+        """Delete what has not left this machine: what is open, and the chunks closed in the last `seconds` (or all)."""
+        agent, seconds = self._agent, _seconds_of(request)
+        await agent.conductor.discard_open()
+        since_ns = 0 if seconds is None else time.time_ns() - int(seconds * 1e9)
+        gaps = await agent.forget_since(since_ns)
+        return {"chunks": gaps}
+
+    async def withdraw(self, request: Mapping[str, Any]) -> Answer:
+        """End for good: record nothing more, and delete what has not been sent."""
+        agent = self._agent
+        agent.conductor.suspend("withdrawn", "you have withdrawn your consent")
+        agent.home.consent_file.unlink(missing_ok=True)
+        answer = await self.forget({})
+        agent.conductor.stopping.set()
+        return answer
+
+
+def _seconds_of(request: Mapping[str, Any]) -> float | None:
+    seconds = request.get("seconds")
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 3e9:
+        raise CaptureError("a duration must be a positive number of seconds")
+    return float(seconds)

@@ -1,0 +1,224 @@
+"""Shell: conducts a recording: what the desktop tells goes to gate, shutter and camera; what the person commands, to all.
+
+Guarantees: pause acts on all sources in one step; `close` returns when everything that was open is on the disk. No decisions
+are made here: what may be recorded is the policy's, how much the governor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from capture.units import show_duration
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from capture.camera import Camera
+    from capture.chunker import Chunker
+    from capture.gate import Gate
+    from capture.ladder import Plan
+    from capture.recorder import Recorder
+    from capture.shutter import Shutter
+    from capture.sources.desktop import Desktop
+    from capture.sources.windows import Monitor, Window
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+class Conductor:
+    """The sources' sink and the person's counterpart.
+
+    Args:
+        desktop: input, focus and damage. gate, recorder, shutter, camera, chunker: see their modules; the camera may be None.
+        activity: told when the person begins or stops to do something.
+        changed: told when a condition that is seen here changed (pause).
+    """
+
+    def __init__(
+        self,
+        desktop: Desktop,
+        *,
+        gate: Gate,
+        recorder: Recorder,
+        shutter: Shutter,
+        camera: Camera | None,
+        chunker: Chunker,
+        activity: Callable[[bool], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._desktop = desktop
+        self._gate = gate
+        self._recorder = recorder
+        self._shutter = shutter
+        self._camera = camera
+        self._chunker = chunker
+        self._activity = activity
+        self._changed = changed
+        self._frame_timer: asyncio.TimerHandle | None = None
+        self._resume_timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._taking = False
+        self.is_idle = False
+        self.stopping = asyncio.Event()
+        self.lost_reason: str | None = None
+        self.counts = {"pointer": 0, "keys": 0, "rows": 0}
+
+    # -- what the desktop tells
+
+    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
+        """See Gate.pointer."""
+        self.counts["pointer"] += self._gate.pointer(t_ms, kind, x, y)
+
+    def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
+        """See Gate.key."""
+        self.counts["keys"] += self._gate.key(t_ms, down, code, slot)
+
+    def focus(self, t_ms: int, window: Window | None) -> None:
+        """Judge the window, and have a frame of it taken when the plan says so."""
+        self.counts["rows"] += self._gate.focus(t_ms, window)
+        self._shutter.focus(time.monotonic_ns())
+        self._arm_frame()
+
+    def damage(self, t_ms: int) -> None:
+        """Something on the screen changed: a frame is due when the plan's interval has passed."""
+        self._shutter.damage(time.monotonic_ns())
+        self._arm_frame()
+
+    def idle(self, t_ms: int, idle: bool) -> None:
+        """The person went away or came back."""
+        self.is_idle = idle
+        self._activity(not idle)
+
+    def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
+        """Record the display's size, which positions and frames refer to."""
+        fields: dict[str, int | str] = {"w": width_px, "h": height_px, "monitors": len(monitors)}
+        self._recorder.row(t_ms, "display", fields, lasting=True)
+        self._chunker.arm()
+        if self._camera is not None:
+            self._start(self._camera.resize())
+
+    def lost(self, reason: str) -> None:
+        """The display went away: end, so that what is open is closed."""
+        self.lost_reason = reason
+        self.stopping.set()
+
+    # -- frames
+
+    def follow(self, plan: Plan) -> None:
+        """Take frames as a plan says."""
+        interval_ms = plan.frame_interval_ms
+        self._shutter.plan(None if interval_ms is None else interval_ms * NS_PER_MS, on_focus=plan.frames_on_focus)
+        self._arm_frame()
+
+    def _arm_frame(self) -> None:
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
+        due_ns = self._shutter.due_ns()
+        if due_ns is None or self._camera is None or self._taking or not self._gate.open:
+            return
+        wait_s = max(0, due_ns - time.monotonic_ns()) / NS_PER_S
+        self._frame_timer = asyncio.get_running_loop().call_later(wait_s, self._take_frame)
+
+    def _take_frame(self) -> None:
+        self._frame_timer = None
+        if self._camera is not None:
+            self._taking = True
+            self._start(self._take(self._camera))
+
+    async def _take(self, camera: Camera) -> None:
+        try:
+            now_ns = time.monotonic_ns()
+            self._shutter.taken(now_ns)
+            if await camera.take(self._desktop.server_ms(now_ns)):
+                self._chunker.check()
+        finally:
+            self._taking = False
+            self._arm_frame()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="camera")
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.lost(f"a screenshot failed: {error}")
+
+    # -- what the person commands
+
+    def suspend(self, cause: str, reason: str) -> None:
+        """Stop recording from all sources in one step.
+
+        Args:
+            cause: "pause", "lock", … as in the gap row. reason: a sentence for the person.
+        """
+        self._desktop.flush()  # what happened before stands before the gap
+        self._gate.suspend(self._now_ms(), cause, reason)
+        self._shutter.blocked()
+        self._arm_frame()
+        # What was recorded until now need not wait for its age, and is in the hold-back, where it can be deleted.
+        self._chunker.close_events()
+        self._chunker.close_screens()
+
+    def lift(self, cause: str) -> None:
+        """Lift a cause; when it was the last, recording goes on as the policy says."""
+        self._desktop.flush()  # what happened before stays out
+        self._gate.lift(self._now_ms(), cause)
+        if not self._gate.suspended:
+            self._shutter.unblocked(time.monotonic_ns())
+            self._arm_frame()
+
+    def pause(self, duration: timedelta | None) -> None:
+        """Pause for a time, or (None) until `resume`."""
+        self._cancel_resume()
+        reason = "you paused it" + ("" if duration is None else f" for {show_duration(duration)}")
+        self.suspend("pause", reason)
+        if duration is not None:
+            loop = asyncio.get_running_loop()
+            self._resume_timer = loop.call_later(duration.total_seconds(), self.resume)
+        self._changed()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._cancel_resume()
+        self.lift("pause")
+        self._changed()
+
+    def _cancel_resume(self) -> None:
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+            self._resume_timer = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the person paused it."""
+        return "pause" in self._gate.suspended
+
+    def _now_ms(self) -> int:
+        return self._desktop.server_ms(time.monotonic_ns())
+
+    async def close(self) -> None:
+        """Stop the sources, close what is open, and return when it is on the disk."""
+        self._cancel_resume()
+        self._shutter.plan(None, on_focus=False)
+        self._arm_frame()
+        self._desktop.stop()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._chunker.close_all()
+
+    def discard_events(self) -> None:
+        """Forget the open draft."""
+        self._recorder.close(self._now_ms())
+
+    async def discard_open(self) -> None:
+        """Forget what is open and in no chunk yet."""
+        self.discard_events()
+        if self._camera is not None:
+            await self._camera.cut()

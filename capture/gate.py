@@ -1,0 +1,116 @@
+"""Pure: between the sources and the recorder: lets through what the policy allows, and marks what it does not.
+
+Guarantees: while the focus is in a window that the policy denies, or recording is suspended (pause, lock, an
+exemption), no pointer event, key or title reaches the recorder; when it ends, one gap row says how long and why, not
+what happened there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from capture.policy import Policy
+
+if TYPE_CHECKING:
+    from capture.recorder import Recorder
+    from capture.sources.windows import Window
+
+
+class Gate:
+    """The sources' sink for input and focus.
+
+    State: the window in focus, the causes for which recording is suspended, and when the present gap began and why.
+
+    Args:
+        policy: decides by window.
+        recorder: gets what passes.
+        on_open: called when an event has opened a draft. on_full: called when the open draft has no more room.
+    """
+
+    def __init__(
+        self, policy: Policy, recorder: Recorder, *, on_open: Callable[[], None], on_full: Callable[[], None]
+    ) -> None:
+        self._policy = policy
+        self._recorder = recorder
+        self._on_open = on_open
+        self._on_full = on_full
+        self._window: Window | None = None
+        self._causes: list[str] = []
+        self._gap: tuple[int, str] | None = None
+        self.reasons: tuple[str, ...] = ()
+        self.open = False
+
+    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> bool:
+        """Pass a pointer event on, if the gate is open; tell whether it is."""
+        if not self.open:
+            return False
+        opens = self._recorder.opened_ms is None
+        self._recorder.pointer(t_ms, kind, x, y)
+        if opens:
+            self._on_open()
+        elif self._recorder.events >= self._recorder.limits.max_events:
+            self._on_full()
+        return True
+
+    def key(self, t_ms: int, down: bool, code: int, slot: int) -> bool:
+        """Pass a key event on, if the gate is open; tell whether it is."""
+        if not self.open:
+            return False
+        opens = self._recorder.opened_ms is None
+        self._recorder.key(t_ms, down, code, slot)
+        if opens:
+            self._on_open()
+        return True
+
+    def focus(self, t_ms: int, window: Window | None) -> bool:
+        """Another window has the focus, or its title changed; None: no window, or one that cannot be identified.
+
+        Returns:
+            Whether it may be recorded.
+        """
+        self._window = window
+        self._judge(t_ms)
+        if not self.open or window is None:
+            return False
+        place = {"x": window.x, "y": window.y, "w": window.width, "h": window.height}
+        self._recorder.row(t_ms, "focus", {"app": window.app, "title": window.title, **place}, lasting=True)
+        self._on_open()
+        return True
+
+    def suspend(self, t_ms: int, cause: str, reason: str) -> None:
+        """Close the gate for a cause until it is lifted.
+
+        Args:
+            t_ms: source clock.
+            cause: one word, stands in the gap row: "pause", "lock", "sleep", "low-battery".
+            reason: a sentence for the person.
+        """
+        self._policy.suspend(cause, reason)
+        if cause not in self._causes:
+            self._causes.append(cause)
+        self._judge(t_ms)
+
+    def lift(self, t_ms: int, cause: str) -> None:
+        """Lift a cause; the gate opens if no other holds it and the policy allows the window in focus."""
+        if cause in self._causes:
+            self._causes.remove(cause)
+            self._policy.lift(cause)
+            self.focus(t_ms, self._window)
+
+    @property
+    def suspended(self) -> tuple[str, ...]:
+        """The causes that hold the gate closed."""
+        return tuple(self._causes)
+
+    def _judge(self, t_ms: int) -> None:
+        decision = self._policy.verdict(self._window)
+        self.open, self.reasons = decision.value.events, decision.reasons
+        if not self.open:
+            self._recorder.forget_context("focus")
+            if self._gap is None:
+                self._gap = (t_ms, self._causes[0] if self._causes else "scope")
+        elif self._gap is not None:
+            began_ms, cause = self._gap
+            self._gap = None
+            self._recorder.row(t_ms, "gap", {"cause": cause, "ms": max(0, t_ms - began_ms)})

@@ -1,0 +1,109 @@
+"""Shell: where the agent keeps what is its own on this machine: pseudonym, signing key, consent, spool, ledger.
+
+Everything lies in one folder (0700) of the person's own, so that one glance shows it and one command removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from capture.consent import Consent
+from capture.errors import CaptureError
+from capture.keyfiles import read_private, write_private
+from codec.model import DEVICE_PATTERN
+from codec.seal import DeviceSigningKey
+
+DEVICE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+DEVICE_CHARACTERS = 16
+"""16 of 32 signs: 80 random bits, so that two devices of one fleet never draw the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The agent's folders.
+
+    Attributes:
+        state: what must survive a reboot. runtime: the control socket's folder.
+    """
+
+    state: Path
+    runtime: Path
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Home:
+        """Find the folders by the XDG base directory specification.
+
+        Args:
+            environment: `os.environ`; MODICUM_HOME there puts everything below one folder (tests, the demo).
+        """
+        if "MODICUM_HOME" in environment:
+            base = Path(environment["MODICUM_HOME"])
+            return cls(base / "state", base / "run")
+        home = Path(environment.get("HOME", "~")).expanduser()
+        state = Path(environment.get("XDG_STATE_HOME") or home / ".local" / "state") / "modicum"
+        # Without a runtime folder (no session manager) the state folder serves: it is private as well.
+        runtime = environment.get("XDG_RUNTIME_DIR")
+        return cls(state, Path(runtime) / "modicum" if runtime else state / "run")
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self.runtime / "control"
+
+    @property
+    def spool(self) -> Path:
+        """The spool's folder."""
+        return self.state / "spool"
+
+    @property
+    def ledger(self) -> Path:
+        """The budget's ledger."""
+        return self.state / "ledger"
+
+    @property
+    def learned(self) -> Path:
+        """What the governor has learned."""
+        return self.state / "learned.json"
+
+    @property
+    def consent_file(self) -> Path:
+        """The record of the person's yes."""
+        return self.state / "consent.json"
+
+    def prepare(self) -> None:
+        """Make the folders, private."""
+        for folder in (self.state, self.runtime):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chmod(folder, 0o700)
+
+    def device(self) -> str:
+        """Return the device's pseudonym; it is drawn at random on first use.
+
+        Raises:
+            CaptureError: the stored one is damaged.
+        """
+        path = self.state / "device"
+        if not path.exists():
+            drawn = "".join(secrets.choice(DEVICE_ALPHABET) for _ in range(DEVICE_CHARACTERS))
+            write_private(path, drawn.encode() + b"\n")
+        name = read_private(path, what="the device's pseudonym").decode("ascii", "replace").strip()
+        if DEVICE_PATTERN.fullmatch(name) is None:
+            raise CaptureError(f"{path} holds no device pseudonym: remove it, and a new one is drawn")
+        return name
+
+    def signing_key(self) -> DeviceSigningKey:
+        """Return the device's signing key; it is made on first use."""
+        path = self.state / "device.key"
+        if not path.exists():
+            write_private(path, DeviceSigningKey.generate().to_text().encode())
+        return DeviceSigningKey.from_text(read_private(path, what="the device's signing key").decode())
+
+    def consent(self) -> Consent | None:
+        """Return the person's recorded yes, None when there is none (or it is damaged: then they are asked again)."""
+        if not self.consent_file.exists():
+            return None
+        return Consent.from_json(read_private(self.consent_file, what="the record of consent"))

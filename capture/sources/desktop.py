@@ -1,0 +1,352 @@
+"""Source: an X11 desktop as it is used: input, focus, damage, idleness and display changes, told in the order of time.
+
+Guarantees: every pointer and key event since `start`, in order, with the server's own times and positions; a focus
+change is told before the input that follows it; nothing polls, so that an idle desktop costs nothing. Does not
+guarantee to tell at once: events are left with the server and in the socket for `hold_s` (they carry their times), and
+motion over a place where nobody listens waits for the next thing that happens, the idleness notice or `flush`. Whoever
+gates by time (pause, withdrawal) calls `flush` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from capture.sources import x11
+from capture.sources.windows import Monitor, Window
+from capture.sources.xinput import InputDecoder, Told
+
+HOLD_S = 0.1
+"""How long input gathers after a wake: ten wakeups a second at up to 1,000 events a second."""
+
+HOLD_EVENTS = 100
+FASTEST_HZ = 8000
+"""Faster input is held for less, so that about so many events gather; the fastest mouse is assumed until it is known
+better. A local socket takes some 270 events of a client that doesn't read; servers lose one (os/io.c, FlushClient: what
+RECORD adds during the flush of its own connection is forgotten) whenever it was full."""
+SOCKET_EVENTS = 250
+RATE_DECAY = 0.9
+"""From the first assumption to an everyday mouse's 1,000 a second in some 20 batches: a second or two of motion."""
+
+DAMAGE_HOLD_S = 0.5
+"""How long changes of the screen gather before they are told: a window has painted itself by then."""
+
+IDLE_S = 60.0
+BUSY_EVENTS = 5
+"""After a batch of so many events somebody is at work: look again after the hold without waiting for the socket."""
+
+
+class Sink(Protocol):
+    """Who is told, on the event loop. Times are the server's, ms, 64 bits; positions px on the root window."""
+
+    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
+        """A pointer event (codec.model.PointerKind)."""
+
+    def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
+        """A key event (KeyClass; a press of a slot that is already held is auto-repeat)."""
+
+    def focus(self, t_ms: int, window: Window | None) -> None:
+        """The focus moved, or the focused window has another title; None: nothing, or not known, is focused."""
+
+    def damage(self, t_ms: int) -> None:
+        """Something on the screen changed at `t_ms`; a grab from now on shows it."""
+
+    def idle(self, t_ms: int, idle: bool) -> None:
+        """The person became idle, or came back."""
+
+    def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
+        """The display has this size now (told at the start and at every change)."""
+
+    def lost(self, reason: str) -> None:
+        """The server went away; nothing more will be told."""
+
+
+class Desktop:
+    """A running observation of one X display.
+
+    State: the connection, the two timers, the window last told as focused, damage that waits to be told, the rate of
+    input. `overflows` counts the times that input came so fast that the server may have lost an event.
+
+    Args:
+        display: DISPLAY's value; None or "" = there is none.
+        wayland: WAYLAND_DISPLAY's value, to tell a missing display from one that cannot be recorded.
+        hold_s, damage_hold_s, idle_s: see above; a damage hold of None: don't watch the screen.
+    """
+
+    def __init__(
+        self,
+        display: str | None,
+        *,
+        wayland: str | None = None,
+        hold_s: float = HOLD_S,
+        damage_hold_s: float | None = DAMAGE_HOLD_S,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._display, self._wayland = display or "", wayland or ""
+        self._hold_s, self._damage_hold_s, self._idle_s = hold_s, damage_hold_s, idle_s
+        self._server: x11.Server | None = None
+        self._watching = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._damage_timer: asyncio.TimerHandle | None = None
+        self._damaged_ms = 0
+        self._focused: Window | None = None
+        self._focus_known = False
+        self._managed = False
+        self._in_batch = False
+        self._told_ms = 0
+        self._rate_hz = float(FASTEST_HZ)
+        self._floor_hz = 0.0
+        self.overflows = 0
+
+    async def start(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
+        """Connect and begin to tell `sink`: at once the display and the focused window.
+
+        Raises:
+            NoDisplay: there is none, or one that cannot be recorded; the text says which and what to do.
+            NoPermission: the server refuses this user.
+        """
+        self._loop, self._sink = loop, sink
+        server = x11.Server(self._display, self._wayland)
+        try:
+            self._decoder = InputDecoder(server.clock(), server.keyboard(), sink.pointer, sink.key)
+            self._managed = server.is_managed()
+            server.watch_idleness(round(self._idle_s * 1000))
+            server.start_recording()
+            if self._damage_hold_s is not None:
+                server.watch_damage()
+        except BaseException:
+            server.close()
+            raise
+        self._server = server
+        self._guarded(self._begin)
+
+    def stop(self) -> None:
+        """Tell what has happened until now and disconnect; harmless when not running."""
+        self.flush()
+        self._close()
+
+    def flush(self) -> None:
+        """Tell all that has happened until now."""
+        self._guarded(self._batch)
+
+    def windows(self) -> list[Window] | None:
+        """Return the visible windows bottom to top; None when the order cannot be trusted: take no frame then.
+
+        The screen may change between this and a grab: ask before and after, and keep a frame only if both are equal.
+        """
+        stacks: list[list[Window] | None] = []
+        self._guarded(lambda server: stacks.append(server.stack() or server.stack()))
+        self._guarded(self._batch)  # the round trips took notices off the socket
+        return stacks[0] if stacks else None
+
+    def server_ms(self, mono_ns: int) -> int:
+        """Return the server's time (ms, as in every event) at a reading of time.monotonic_ns()."""
+        return self._decoder.clock.server_ms(mono_ns)
+
+    def set_hold(self, hold_s: float) -> None:
+        """Let input gather for `hold_s` after a wake, from the next wake on."""
+        self._hold_s = hold_s
+
+    def set_damage_hold(self, hold_s: float | None) -> None:
+        """Let changes of the screen gather for `hold_s` before they are told; None: don't watch the screen at all.
+
+        No change is lost by a long hold: watching begins anew before a change is told.
+        """
+        self._damage_hold_s = hold_s
+        if hold_s is not None:
+            self._guarded(lambda server: server.watch_damage())
+        else:
+            self._guarded(lambda server: server.leave_damage())
+            if self._damage_timer:
+                self._damage_timer.cancel()
+                self._damage_timer = None
+        self.flush()
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def _guarded(self, step: Callable[[x11.Server], object]) -> None:
+        """Do a step with the server, if there is one; tell when it is gone."""
+        if self._server is None:
+            return
+        try:
+            step(self._server)
+        except x11.ServerGone as gone:
+            self._close()
+            self._sink.lost(str(gone))
+
+    def _close(self) -> None:
+        server, self._server = self._server, None
+        for timer in (self._timer, self._damage_timer):
+            if timer:
+                timer.cancel()
+        self._timer = self._damage_timer = None
+        if server is not None:
+            self._ignore_sockets(server)
+            server.close()
+
+    def _watch_sockets(self, server: x11.Server) -> None:
+        if not self._watching:
+            self._sockets = server.sockets()
+            for socket in self._sockets:
+                self._loop.add_reader(socket, self._on_readable, server)
+            self._watching = True
+
+    def _ignore_sockets(self, server: x11.Server) -> None:
+        if self._watching:
+            for socket in self._sockets:
+                self._loop.remove_reader(socket)
+            self._watching = False
+
+    def _on_readable(self, server: x11.Server) -> None:
+        """Leave the sockets alone for the hold: what comes meanwhile costs no wakeup."""
+        self._ignore_sockets(server)
+        self._hold()
+
+    def _hold(self) -> None:
+        hold_s = min(self._hold_s, HOLD_EVENTS / self._rate_hz)
+        self._timer = self._loop.call_later(hold_s, self._guarded, self._after_hold)
+
+    def _after_hold(self, server: x11.Server) -> None:
+        self._timer = None
+        if self._batch(server, all_until_now=False) >= BUSY_EVENTS:
+            self._hold()
+        else:
+            self._watch_sockets(server)
+
+    def _learn_rate(self, times_ms: Sequence[int]) -> None:
+        """Follow the rate of input by the server's times: our own delays don't matter to it."""
+        count = len(times_ms)
+        seen_hz = (count - 1) * 1000 / max(1, times_ms[-1] - times_ms[0])
+        self._rate_hz = max(self._rate_hz * RATE_DECAY, min(seen_hz, FASTEST_HZ) if count >= BUSY_EVENTS else 0)
+        if count > 2 * HOLD_EVENTS:  # a mouse that was so fast once will be again
+            self._floor_hz = max(self._floor_hz, min(seen_hz, FASTEST_HZ))
+            self.overflows += count > SOCKET_EVENTS
+        self._rate_hz = max(self._rate_hz, self._floor_hz)
+
+    def _begin(self, server: x11.Server) -> None:
+        now_ms = self._now_ms()
+        self._sink.display(now_ms, *server.display())
+        for t_ms, tell, arguments in self._focus(server, [now_ms]):
+            tell(t_ms, *arguments)
+        self._batch(server)
+        self._watch_sockets(server)
+
+    def _batch(self, server: x11.Server, *, all_until_now: bool = True) -> int:
+        """Tell what there is; return the number of input events.
+
+        Args:
+            all_until_now: also what the server still holds (a round trip, which is a wakeup more).
+        """
+        if self._in_batch:  # the sink asked for something: what came since is told when this batch is
+            return 0
+        self._in_batch = True
+        try:
+            return self._tell(server, all_until_now=all_until_now)
+        finally:
+            self._in_batch = False
+
+    def _tell(self, server: x11.Server, *, all_until_now: bool) -> int:
+        """Tell notices and input in order.
+
+        What notices ask for is read first; the round trip then makes the server hand out what RECORD still holds, so
+        that all input from before a notice is there when both are put in order.
+        """
+        told: list[Told] = []
+        input_ms: list[int] = []
+        notices = server.notices()
+        while True:
+            told += self._of_notices(server, notices)
+            if notices or all_until_now:
+                server.round_trip()
+            seen = self._decoder.decode(server.recorded(), self._now_ms())
+            if seen and not self._managed:
+                told += self._focus(server, [seen[0][0]])
+            told += seen
+            input_ms += map(_time, seen)
+            notices = server.notices()  # came meanwhile, maybe before some of the input
+            if not notices:
+                break
+        told.sort(key=_time)  # stable: at the same ms notices come before input
+        for t_ms, tell, arguments in told:
+            # A notice may be stamped some ms before input that was told already: the server doesn't look at its clock
+            # for each. It still comes after that input.
+            self._told_ms = max(self._told_ms, t_ms)
+            tell(self._told_ms, *arguments)
+        if input_ms:
+            self._learn_rate(input_ms)
+        return len(input_ms)
+
+    def _of_notices(self, server: x11.Server, notices: Sequence[x11.Notice]) -> list[Told]:
+        told: list[Told] = []
+        focus_ms: list[int] = []
+        display_changed = False
+        for notice in notices:
+            match notice:
+                case x11.FocusMoved(time=at) | x11.Retitled(time=at):
+                    focus_ms.append(self._unwrap(at))
+                case x11.Damaged(time=at):
+                    self._on_damage(self._unwrap(at))
+                case x11.IdleCrossed(time=at, idle=idle):
+                    told.append((self._unwrap(at), self._sink.idle, (idle,)))
+                case x11.DisplayChanged():
+                    display_changed = True
+                case x11.KeyboardChanged():
+                    self._decoder.keyboard = server.keyboard()
+                case x11.ManagerChanged():
+                    self._managed = server.is_managed()
+                    focus_ms.append(self._now_ms())
+        if display_changed:
+            told.append((self._now_ms(), self._sink.display, server.display()))
+        return told + (self._focus(server, focus_ms) if focus_ms else [])
+
+    def _focus(self, server: x11.Server, times_ms: Sequence[int]) -> list[Told]:
+        """Tell the focused window if it is another, or has another title, than the last told.
+
+        Only the last of several changes in a batch can be read. Between the first and the last the focus is told as
+        unknown, so that no input is taken for a window's that it didn't go to.
+        """
+        window = server.active_window(managed=self._managed)
+        if self._focus_known and _same(window, self._focused) and len(times_ms) == 1:
+            return []
+        told: list[Told] = []
+        if self._focus_known and not _same(window, self._focused) and times_ms[0] < times_ms[-1]:
+            told.append((times_ms[0], self._sink.focus, (None,)))
+        elif _same(window, self._focused) and self._focus_known:
+            return []
+        told.append((times_ms[-1], self._sink.focus, (window,)))
+        self._focused, self._focus_known = window, True
+        return told
+
+    # -- damage ----------------------------------------------------------------------------------------------------
+
+    def _on_damage(self, t_ms: int) -> None:
+        if self._damage_timer is None and self._damage_hold_s is not None:
+            self._damaged_ms = t_ms
+            self._damage_timer = self._loop.call_later(self._damage_hold_s, self._guarded, self._tell_damage)
+
+    def _tell_damage(self, server: x11.Server) -> None:
+        self._damage_timer = None
+        server.rearm_damage()
+        self._batch(server)
+        self._sink.damage(self._damaged_ms)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _now_ms(self) -> int:
+        return self.server_ms(time.monotonic_ns())
+
+    def _unwrap(self, server_ms: int) -> int:
+        return self._decoder.clock.unwrap(server_ms, self._now_ms())
+
+
+def _time(told: Told) -> int:
+    return told[0]
+
+
+def _same(one: Window | None, other: Window | None) -> bool:
+    """Tell whether two windows are the same but for their place."""
+    if one is None or other is None:
+        return one is other
+    return (one.id, one.app, one.title, one.pid) == (other.id, other.app, other.title, other.pid)

@@ -1,0 +1,201 @@
+"""Source: mains or battery, its charge, power saver, lid, lock and sleep.
+
+By signals of UPower, power-profiles-daemon and logind on the system bus and of screen savers on the session bus. Where there
+is no UPower, psutil is asked when somebody asks for `current` (no clock of its own). Guarantees: what nobody tells is None
+or False, never guessed. Does not guarantee to notice a lock that no service announces (bare xtrlock, i3lock).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from capture.sources.dbus import SESSION, SYSTEM, Bus, Follower, changes_of, owner_of
+
+UPOWER = "org.freedesktop.UPower"
+UPOWER_PATH = "/org/freedesktop/UPower"
+UPOWER_DEVICE = "org.freedesktop.UPower.Device"
+UPOWER_BATTERY_PATH = "/org/freedesktop/UPower/devices/DisplayDevice"
+"""The battery as the desktop shows it: all of them together. Single batteries signal once a second for a while."""
+
+PROFILES = (
+    ("org.freedesktop.UPower.PowerProfiles", "/org/freedesktop/UPower/PowerProfiles"),
+    ("net.hadess.PowerProfiles", "/net/hadess/PowerProfiles"),  # before power-profiles-daemon 0.20
+)
+LOGIND = "org.freedesktop.login1"
+LOGIND_PATH = "/org/freedesktop/login1"
+LOGIND_MANAGER = "org.freedesktop.login1.Manager"
+LOGIND_SESSION = "org.freedesktop.login1.Session"
+LOGIND_USER = "org.freedesktop.login1.User"
+SCREEN_SAVER_RULE = "type='signal',member='ActiveChanged'"
+"""org.freedesktop.ScreenSaver, and GNOME's, MATE's, Cinnamon's and Xfce's, all say ActiveChanged(boolean)."""
+
+BATTERY_TYPE = 2
+WARNING_LOW = 3
+"""UPower's WarningLevel: 0 unknown, 1 none, 2 discharging, 3 low, 4 critical, 5 action."""
+
+BATTERY_DISCHARGING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What is known of the machine's power; None = nobody tells.
+
+    Attributes:
+        on_battery: not on mains. battery_ratio: 0-1. energy_rate_w: what the battery gives (positive) or takes (negative).
+        warning: the system calls the battery low. power_saver: the person or the system asked programs to save.
+        lid_closed, locked, sleeping: of this person's session; `sleeping`: the machine is about to suspend.
+        source: who tells of the battery: "upower", "psutil" or "".
+    """
+
+    on_battery: bool | None = None
+    battery_ratio: float | None = None
+    energy_rate_w: float | None = None
+    warning: bool = False
+    power_saver: bool | None = None
+    lid_closed: bool | None = None
+    locked: bool = False
+    sleeping: bool = False
+    source: str = ""
+
+
+class PowerSource:
+    """Keeps `current` current. State: the buses, what they last said."""
+
+    def __init__(self) -> None:
+        self._power = Power()
+        self._system: Bus | None = None
+        self._session: Bus | None = None
+        self._session_path = ""
+        self._screen_saver = False
+        self._sleeping = False
+        self._on_change: Callable[[], None] = lambda: None
+        self._follower = Follower("power", self._read)
+        self._gone: list[asyncio.Task[None]] = []
+
+    async def start(self, on_change: Callable[[], None]) -> None:
+        """Read everything once and call `on_change` at each change from then on."""
+        self._system, self._session = await Bus.connect(SYSTEM), await Bus.connect(SESSION)
+        if self._system is not None:
+            self._session_path = await self._find_session(self._system)
+            rules = [
+                changes_of(UPOWER, UPOWER_PATH),
+                changes_of(UPOWER_DEVICE, UPOWER_BATTERY_PATH),
+                owner_of(UPOWER),
+                f"type='signal',interface='{LOGIND_MANAGER}',member='PrepareForSleep',path='{LOGIND_PATH}'",
+            ]
+            for interface, path in PROFILES:
+                rules += [changes_of(interface, path), owner_of(interface)]
+            if self._session_path:
+                rules.append(changes_of(LOGIND_SESSION, self._session_path))
+            await self._system.listen(self._on_system_signal, rules)
+            self._watch(self._system)
+        if self._session is not None:
+            await self._session.listen(self._on_session_signal, [SCREEN_SAVER_RULE])
+        await self._follower.start()
+        self._on_change = on_change
+
+    def current(self) -> Power:
+        """Return what is known now."""
+        if self._power.source != "upower":
+            return replace(self._power, **_from_psutil())
+        return self._power
+
+    async def stop(self) -> None:
+        """Stop listening; harmless when not started."""
+        self._on_change = lambda: None
+        await self._follower.stop()
+        for task in self._gone:
+            task.cancel()
+        await asyncio.gather(*self._gone, return_exceptions=True)
+        self._gone.clear()
+        for bus in (self._system, self._session):
+            if bus is not None:
+                bus.close()
+        self._system = self._session = None
+
+    def _watch(self, bus: Bus) -> None:
+        async def watch() -> None:
+            await bus.gone()
+            self._system = None
+            self._follower.stale()
+
+        self._gone.append(asyncio.get_running_loop().create_task(watch(), name="power's bus"))
+
+    async def _find_session(self, bus: Bus) -> str:
+        """Return the path of this person's session; "" without logind. A service of the user is in none: take the user's."""
+        answer = await bus.call(LOGIND, LOGIND_PATH, LOGIND_MANAGER, "GetSessionByPID", "u", [os.getpid()])
+        if answer:
+            return str(answer[0])
+        answer = await bus.call(LOGIND, LOGIND_PATH, LOGIND_MANAGER, "GetUser", "u", [os.getuid()])
+        if not answer:
+            return ""
+        shown = (await bus.properties(LOGIND, str(answer[0]), LOGIND_USER)).get("Display")
+        return str(shown[1]) if shown and shown[0] else ""
+
+    def _on_system_signal(self, path: str, member: str, arguments: list[Any]) -> None:
+        if member == "PrepareForSleep" and arguments:
+            self._sleeping = bool(arguments[0])
+            self._tell(replace(self._power, sleeping=self._sleeping))  # at once: the machine doesn't wait for long
+        self._follower.stale()
+
+    def _on_session_signal(self, path: str, member: str, arguments: list[Any]) -> None:
+        if member == "ActiveChanged" and arguments and isinstance(arguments[0], bool):
+            self._screen_saver = arguments[0]
+            self._follower.stale()
+
+    def _tell(self, power: Power) -> None:
+        if power != self._power:
+            self._power = power
+            self._on_change()
+
+    async def _read(self) -> None:
+        bus = self._system
+        if bus is None:
+            self._tell(Power(locked=self._screen_saver))
+            return
+        machine = await bus.properties(UPOWER, UPOWER_PATH, UPOWER)
+        battery = await bus.properties(UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE) if machine else {}
+        session = await bus.properties(LOGIND, self._session_path, LOGIND_SESSION) if self._session_path else {}
+        profile = ""
+        for interface, path in PROFILES:
+            profile = profile or str((await bus.properties(interface, path, interface)).get("ActiveProfile", ""))
+        power = Power(
+            power_saver=profile == "power-saver" if profile else None,
+            locked=bool(session.get("LockedHint", False)) or self._screen_saver,
+            sleeping=self._sleeping,
+        )
+        self._tell(replace(power, **_from_upower(machine, battery)))
+
+
+def _from_upower(machine: Mapping[str, Any], battery: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that UPower's properties tell."""
+    if "OnBattery" not in machine:
+        return {}
+    fields: dict[str, Any] = {"source": "upower", "on_battery": bool(machine["OnBattery"])}
+    if "LidIsPresent" in machine:
+        fields["lid_closed"] = bool(machine.get("LidIsClosed")) if machine["LidIsPresent"] else None
+    if battery.get("IsPresent") and battery.get("Type") == BATTERY_TYPE:
+        rate_w = abs(float(battery.get("EnergyRate", 0.0)))
+        fields["battery_ratio"] = min(max(float(battery.get("Percentage", 0.0)) / 100, 0.0), 1.0)
+        fields["energy_rate_w"] = rate_w if battery.get("State") == BATTERY_DISCHARGING else -rate_w
+        fields["warning"] = int(battery.get("WarningLevel", 0)) >= WARNING_LOW
+    return fields
+
+
+def _from_psutil() -> dict[str, Any]:
+    """Return the fields that psutil tells (sysfs on Linux, the system's own call on Windows and macOS)."""
+    import psutil
+
+    try:
+        battery = psutil.sensors_battery()
+    except (AttributeError, OSError):  # a platform without it
+        return {}
+    if battery is None:
+        return {}
+    on_battery = None if battery.power_plugged is None else not battery.power_plugged
+    ratio = min(max(float(battery.percent) / 100, 0.0), 1.0)
+    return {"source": "psutil", "on_battery": on_battery, "battery_ratio": ratio}

@@ -1,0 +1,594 @@
+"""Source: one X server: what it can be asked, and its notices in our own words. The only importer of xcffib.
+
+Guarantees: nothing is asked but by a call; every call that finds the server gone raises ServerGone. Does not guarantee
+that a window asked about still exists: what vanished is answered as unknown, and `stack` answers None.
+
+Two connections: one asks and gets notices; the other carries what RECORD sends, which keeps a connection busy for good.
+Traps dealt with here: errors of unchecked requests come out where notices do; xcffib cannot read RECORD's replies (only
+the first of them) and SYNC's list of counters (it asserts a padding that the server doesn't send).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import xcffib
+import xcffib.damage
+import xcffib.randr
+import xcffib.record
+import xcffib.shape
+import xcffib.sync
+import xcffib.xproto as xp
+
+from capture.errors import CaptureError, NoDisplay, NoPermission
+from capture.sources.keyclass import KeyboardMap
+from capture.sources.windows import Child, Monitor, Traits, Window, app_of, stack, title_of
+from capture.sources.xinput import ServerClock
+
+NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR")
+ATOMS = (
+    "_NET_ACTIVE_WINDOW",
+    "_NET_CLIENT_LIST_STACKING",
+    "_NET_SUPPORTING_WM_CHECK",
+    "_NET_WM_NAME",
+    "_NET_WM_PID",
+    "_NET_WM_WINDOW_OPACITY",
+    "WM_CLIENT_LEADER",
+    "_MODICUM_CLOCK",
+)
+PROPERTY_WORDS = 4096
+"""The most that is read of a property, in 32-bit words: a list of 4,096 windows, a title of 16 kB."""
+FRAME_DEPTH = 8
+"""How deep below the root an application's window may lie in its window manager's frames."""
+RECORD_ALL_CLIENTS = 3  # present and future ones; device events need at least one client in the context
+RECORD_FROM_SERVER = 0  # the category of a reply that carries events (4 = start, 5 = end)
+
+_xcb: Any = xcffib
+"""Half-typed: what we use of it is wrapped here in typed methods."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ServerGone(CaptureError):
+    """The X server closed the connection or died."""
+
+
+@dataclass(frozen=True, slots=True)
+class FocusMoved:
+    """Another window is active. `time`: the server's clock, 32 bits."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retitled:
+    """The watched window has another title."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Something on the screen changed, for the first time since the damage was rearmed."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdleCrossed:
+    """The time without input crossed the threshold; `idle`: upwards."""
+
+    time: int
+    idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayChanged:
+    """The display's size or monitors changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyboardChanged:
+    """Keys give other symbols now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerChanged:
+    """A window manager came or went."""
+
+
+Notice = FocusMoved | Retitled | Damaged | IdleCrossed | DisplayChanged | KeyboardChanged | ManagerChanged
+
+
+def _told(method: Callable[Concatenate[Server, P], R]) -> Callable[Concatenate[Server, P], R]:
+    """Raise ServerGone where xcffib finds the connection broken."""
+
+    @functools.wraps(method)
+    def wrapped(self: Server, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except xcffib.XcffibException as error:
+            if isinstance(error, xcffib.ConnectionException) or self.is_gone():
+                raise ServerGone("The X server went away: the display was closed or the server died.") from error
+            raise
+
+    return wrapped
+
+
+class Server:
+    """The connections to one X server.
+
+    Args:
+        display: such as ":0"; "" = there is none.
+        wayland: WAYLAND_DISPLAY's value, to tell a missing display from one that cannot be recorded.
+
+    Raises:
+        NoDisplay: there is none, or one that cannot be recorded; the text says which and what to do.
+        NoPermission: the server refuses this user.
+    """
+
+    def __init__(self, display: str, wayland: str) -> None:
+        self._asking = _connect(display, wayland)
+        self._recording: Any = None
+        try:
+            self._recording = _connect(display, wayland)
+            self._core = self._asking.core
+            self._check_extensions(display)
+        except xcffib.XcffibException as error:
+            self.close()
+            raise NoDisplay(f"The X display {display!r} broke the connection off at the start: {error}") from error
+        except BaseException:
+            self.close()
+            raise
+        setup = self._asking.get_setup()
+        self._root: int = setup.roots[self._asking.pref_screen].root
+        self._client_mask = ~setup.resource_id_mask & 0xFFFFFFFF
+        interned = [(name, self._core.InternAtom(False, len(name), name)) for name in ATOMS]
+        self._atoms: dict[str, int] = {name: cookie.reply().atom for name, cookie in interned}
+        self._damage_id = 0
+        self._alarms: dict[int, bool] = {}
+        self._watched = 0
+        self._select(self._root, xp.EventMask.PropertyChange | xp.EventMask.StructureNotify)
+        self._asking(xcffib.damage.key).QueryVersion(1, 1).reply()
+        randr = self._asking(xcffib.randr.key)
+        randr.QueryVersion(1, 5).reply()
+        randr.SelectInput(self._root, xcffib.randr.NotifyMask.ScreenChange)
+
+    def _check_extensions(self, display: str) -> None:
+        names = (*NEEDED, "XWAYLAND")
+        asked = {name: self._core.QueryExtension(len(name), name) for name in names}
+        present = {name for name in names if asked[name].reply().present}
+        if "XWAYLAND" in present:
+            raise NoDisplay(_wayland_text(f"{display} is XWayland's"))
+        missing = [name for name in NEEDED if name not in present]
+        if missing:
+            raise NoDisplay(
+                f"The X display {display!r} lacks the extension {' and '.join(missing)}, which recording needs: "
+                "enable it in the X server's configuration or start another X server."
+            )
+
+    def sockets(self) -> tuple[int, int]:
+        """Return the file descriptors that become readable when something happens."""
+        return self._asking.get_file_descriptor(), self._recording.get_file_descriptor()
+
+    def is_gone(self) -> bool:
+        """Tell whether a connection is broken."""
+        return any(c is not None and c._conn is not None and c.has_error() for c in (self._asking, self._recording))
+
+    def close(self) -> None:
+        """Disconnect; the server forgets alarms, damage and recording by itself."""
+        for connection in (self._recording, self._asking):
+            if connection is not None:
+                connection.disconnect()
+
+    # -- notices ---------------------------------------------------------------------------------------------------
+
+    @_told
+    def notices(self) -> list[Notice]:
+        """Send what is queued, and return the notices that have come.
+
+        To be called after everything else: reading a reply, and even sending, may take notices off the socket, which is
+        silent about them ever after.
+        """
+        found: list[Notice] = []
+        self._asking.flush()
+        while True:
+            try:
+                event = self._asking.poll_for_event()
+            except xcffib.Error:  # of an unchecked request: the window vanished
+                continue
+            if event is None:
+                return found
+            notice = self._notice(event)
+            if notice is not None:
+                found.append(notice)
+
+    def _notice(self, event: Any) -> Notice | None:
+        match event:
+            case xp.PropertyNotifyEvent():
+                if event.window == self._root:
+                    if event.atom == self._atoms["_NET_ACTIVE_WINDOW"]:
+                        return FocusMoved(event.time)
+                    if event.atom == self._atoms["_NET_SUPPORTING_WM_CHECK"]:
+                        return ManagerChanged()
+                elif event.window == self._watched and event.atom in (self._atoms["_NET_WM_NAME"], xp.Atom.WM_NAME):
+                    return Retitled(event.time)
+            case xcffib.damage.NotifyEvent():
+                return Damaged(event.timestamp) if event.damage == self._damage_id else None
+            case xcffib.sync.AlarmNotifyEvent() if event.alarm in self._alarms:
+                return IdleCrossed(event.timestamp, self._alarms[event.alarm])
+            case xcffib.randr.ScreenChangeNotifyEvent():
+                return DisplayChanged()
+            case xp.ConfigureNotifyEvent() if event.window == self._root:
+                return DisplayChanged()
+            case xp.MappingNotifyEvent():
+                return KeyboardChanged()
+        return None
+
+    @_told
+    def round_trip(self) -> None:
+        """Return when the server has done all it was asked, and has handed out what RECORD holds back."""
+        self._core.GetInputFocus().reply()
+
+    # -- input -----------------------------------------------------------------------------------------------------
+
+    @_told
+    def start_recording(self) -> None:
+        """Let RECORD send all device events from now on.
+
+        Raises:
+            NoPermission: the server does not let this client record.
+        """
+        record = self._asking(xcffib.record.key)
+        record.QueryVersion(1, 13).reply()
+        none8, none16 = _xcb.record.Range8.synthetic(0, 0), _xcb.record.Range16.synthetic(0, 0)
+        no_extension = _xcb.record.ExtRange.synthetic(none8, none16)
+        devices = _xcb.record.Range8.synthetic(2, 6)  # KeyPress to MotionNotify
+        wanted = _xcb.record.Range.synthetic(
+            none8, none8, no_extension, no_extension, none8, devices, none8, False, False
+        )
+        context = self._asking.generate_id()
+        try:
+            record.CreateContext(context, 0, 1, 1, [RECORD_ALL_CLIENTS], [wanted], is_checked=True).check()
+        except xcffib.Error as error:
+            raise NoPermission(
+                "The X server does not let this program record input (RECORD was refused): "
+                "run it as the user of the display, not as an untrusted client."
+            ) from error
+        self._record_sequence = self._recording(xcffib.record.key).EnableContext(context).sequence
+        self._recording.wait_for_reply(self._record_sequence)  # the "start of data": from here on nothing is missed
+
+    @_told
+    def recorded(self) -> bytes:
+        """Return the core events (32 bytes each) that RECORD has sent since the last call."""
+        ffi, poll, free = _xcb.ffi, _xcb.lib.xcb_poll_for_reply, _xcb.c_free
+        reply, error = ffi.new("void **"), ffi.new("xcb_generic_error_t **")
+        words = ffi.cast("uint32_t **", reply)  # category and 24 other bits, length in words beyond 32 bytes, …
+        connection, sequence = self._recording._conn, self._record_sequence
+        descriptor = self._recording.get_file_descriptor()
+        pieces = []
+        while True:
+            if not poll(connection, sequence, reply, error) or reply[0] == ffi.NULL:
+                # xcb reads 4 kB at a time: nothing whole in it does not mean that the socket is empty
+                if self._recording.has_error() or not select.select([descriptor], [], [], 0)[0]:
+                    break
+                continue
+            header = words[0]
+            if header[0].to_bytes(4, sys.byteorder)[1] == RECORD_FROM_SERVER:
+                pieces.append(ffi.buffer(reply[0], 32 + 4 * header[1])[32:])
+            free(reply[0])
+        self._recording.invalid()  # raises when the connection broke
+        return b"".join(pieces)
+
+    @_told
+    def clock(self) -> ServerClock:
+        """Read the server's clock: the time of a property that we change ourselves, by the fastest of three tries."""
+        window = self._asking.generate_id()
+        self._core.CreateWindow(
+            0, window, self._root, 0, 0, 1, 1, 0, xp.WindowClass.InputOnly, 0, xp.CW.EventMask,
+            [xp.EventMask.PropertyChange],
+        )  # fmt: skip
+        tries = []
+        for _ in range(3):
+            before_ns = time.monotonic_ns()
+            atom = self._atoms["_MODICUM_CLOCK"]
+            self._core.ChangeProperty(xp.PropMode.Replace, window, atom, xp.Atom.INTEGER, 32, 1, [0])
+            self._asking.flush()
+            while True:
+                event = self._asking.wait_for_event()
+                if isinstance(event, xp.PropertyNotifyEvent) and event.window == window:
+                    break
+            after_ns = time.monotonic_ns()
+            tries.append((after_ns - before_ns, (before_ns + after_ns) // 2, event.time))
+        self._core.DestroyWindow(window)
+        _, mono_ns, server_ms = min(tries)
+        return ServerClock(server_ms, mono_ns)
+
+    @_told
+    def keyboard(self) -> KeyboardMap:
+        """Read which class each key has."""
+        setup = self._asking.get_setup()
+        first, count = setup.min_keycode, setup.max_keycode - setup.min_keycode + 1
+        mapping_cookie, modifier_cookie = self._core.GetKeyboardMapping(first, count), self._core.GetModifierMapping()
+        mapping, modifiers = mapping_cookie.reply(), modifier_cookie.reply()
+        return KeyboardMap(first, mapping.keysyms_per_keycode, list(mapping.keysyms), list(modifiers.keycodes))
+
+    @_told
+    def watch_idleness(self, idle_ms: int) -> None:
+        """Send a notice whenever the time without input passes `idle_ms`, and when it falls below again."""
+        sync = self._asking(xcffib.sync.key)
+        sync.Initialize(3, 1).reply()
+        counter = _counters(self._asking.wait_for_reply(sync.ListSystemCounters().sequence)).get(b"IDLETIME")
+        if counter is None:
+            return
+        attributes = xcffib.sync.CA
+        mask = attributes.Counter | attributes.ValueType | attributes.Value | attributes.TestType | attributes.Delta
+        tests = xcffib.sync.TESTTYPE
+        for idle, value, test in (
+            (True, idle_ms, tests.PositiveTransition),
+            (False, idle_ms - 1, tests.NegativeTransition),
+        ):
+            alarm = self._asking.generate_id()
+            sync.CreateAlarm(
+                alarm, mask | attributes.Events,
+                [counter, xcffib.sync.VALUETYPE.Absolute, (value >> 32, value & 0xFFFFFFFF), test, (0, 0), True],
+            )  # fmt: skip
+            self._alarms[alarm] = idle
+
+    # -- the screen ------------------------------------------------------------------------------------------------
+
+    @_told
+    def watch_damage(self) -> None:
+        """Ask for one notice at the next change of the screen (and at once: the beginning counts as a change)."""
+        if not self._damage_id:
+            self._damage_id = self._asking.generate_id()
+            level = xcffib.damage.ReportLevel.NonEmpty
+            self._asking(xcffib.damage.key).Create(self._damage_id, self._root, level)
+
+    @_told
+    def rearm_damage(self) -> None:
+        """Forget what changed until now and send a notice at the next change. To be called before grabbing."""
+        if self._damage_id:
+            self._asking(xcffib.damage.key).Subtract(self._damage_id, 0, 0)
+
+    @_told
+    def leave_damage(self) -> None:
+        """Send no more notices of damage."""
+        if self._damage_id:
+            self._asking(xcffib.damage.key).Destroy(self._damage_id)
+            self._damage_id = 0
+
+    @_told
+    def display(self) -> tuple[int, int, tuple[Monitor, ...]]:
+        """Return the display's width and height (px) and its monitors."""
+        geometry_cookie = self._core.GetGeometry(self._root)
+        monitors_cookie = self._asking(xcffib.randr.key).GetMonitors(self._root, True)
+        geometry, found = geometry_cookie.reply(), monitors_cookie.reply().monitors
+        names = [self._core.GetAtomName(monitor.name) for monitor in found]
+        monitors = tuple(
+            Monitor(name.reply().name.to_string(), monitor.x, monitor.y, monitor.width, monitor.height)
+            for name, monitor in zip(names, found, strict=True)
+        )
+        return geometry.width, geometry.height, monitors
+
+    # -- windows ---------------------------------------------------------------------------------------------------
+
+    def _select(self, window: int, mask: int) -> None:
+        self._core.ChangeWindowAttributes(window, xp.CW.EventMask, [mask])
+
+    def _ask_property(self, window: int, name: int) -> Any:
+        return self._core.GetProperty(False, window, name, xp.GetPropertyType.Any, 0, PROPERTY_WORDS)
+
+    def _ask_traits(self, window: int) -> Callable[[], Traits]:
+        """Ask for a window's properties; the answer is read by calling what is returned (many at a time)."""
+        atoms = (
+            xp.Atom.WM_CLASS,
+            self._atoms["_NET_WM_NAME"],
+            xp.Atom.WM_NAME,
+            self._atoms["_NET_WM_PID"],
+            xp.Atom.WM_TRANSIENT_FOR,
+            self._atoms["WM_CLIENT_LEADER"],
+            self._atoms["_NET_WM_WINDOW_OPACITY"],
+        )
+        cookies = [self._ask_property(window, atom) for atom in atoms]
+
+        def answer() -> Traits:
+            wm_class, net_name, name, pid, transient_for, leader, opacity = [_bytes_of(cookie) for cookie in cookies]
+            return Traits(
+                app=app_of(wm_class),
+                title=title_of(net_name, name),
+                pid=_word(pid),
+                transient_for=_word(transient_for),
+                leader=_word(leader),
+                translucent=bool(opacity) and _word(opacity) != 0xFFFFFFFF,
+            )
+
+        return answer
+
+    @_told
+    def is_managed(self) -> bool:
+        """Tell whether a window manager runs (EWMH: its check window names itself)."""
+        atom = self._atoms["_NET_SUPPORTING_WM_CHECK"]
+        window = _word(_bytes_of(self._ask_property(self._root, atom)))
+        return bool(window) and _word(_bytes_of(self._ask_property(window, atom))) == window
+
+    @_told
+    def active_window(self, *, managed: bool) -> Window | None:
+        """Return the window that has the focus and watch its title; None when none has.
+
+        Args:
+            managed: a window manager says which it is; otherwise it is the one with the input focus, or, where
+                the focus follows the pointer, the one under the pointer.
+        """
+        if managed:
+            window = _word(_bytes_of(self._ask_property(self._root, self._atoms["_NET_ACTIVE_WINDOW"])))
+        else:
+            window = self._core.GetInputFocus().reply().focus
+            if window in (0, 1, self._root):  # None, PointerRoot
+                window = self._core.QueryPointer(self._root).reply().child
+            else:
+                window = self._top_levels([window]).get(window, 0)
+        if window != self._watched:
+            if self._watched:
+                self._select(self._watched, 0)
+            if window:
+                self._select(window, xp.EventMask.PropertyChange)
+            self._watched = window
+        if not window:
+            return None
+        traits, geometry = self._ask_traits(window), self._core.GetGeometry(window)
+        place = self._core.TranslateCoordinates(window, self._root, 0, 0)
+        said, size, origin = traits(), _reply(geometry), _reply(place)
+        if size is None or origin is None:  # it vanished: openbox leaves the id of a dead window
+            return None
+        owner = said.transient_for if said.transient_for != self._root else 0
+        return Window(
+            window, said.app, said.title, said.pid, origin.dst_x, origin.dst_y, size.width, size.height, owner=owner
+        )
+
+    def _top_levels(self, windows: Sequence[int]) -> dict[int, int]:
+        """Return the child of the root that each window lies in; a window that vanished is left out."""
+        found: dict[int, int] = {}
+        above = {window: window for window in windows}
+        for _ in range(FRAME_DEPTH):
+            asked = [(window, at, self._core.QueryTree(at)) for window, at in above.items()]
+            above = {}
+            for window, at, cookie in asked:
+                tree = _reply(cookie)
+                if tree is None:
+                    continue
+                if tree.parent == self._root:
+                    found[window] = at
+                elif tree.parent:
+                    above[window] = tree.parent
+            if not above:
+                break
+        return found
+
+    @_told
+    def stack(self) -> list[Window] | None:
+        """Return the visible windows bottom to top; None when they changed while they were asked about: try later."""
+        order = list(self._core.QueryTree(self._root).reply().children)
+        listed = _words(_bytes_of(self._ask_property(self._root, self._atoms["_NET_CLIENT_LIST_STACKING"])))
+        client_of = {top: client for client, top in self._top_levels(listed).items()}
+        asked = [(w, self._core.GetWindowAttributes(w), self._core.GetGeometry(w)) for w in order]
+        answers = [(window, _reply(attributes), _reply(geometry)) for window, attributes, geometry in asked]
+        shape = self._asking(xcffib.shape.key)
+        visible = [
+            (window, attributes, geometry, shape.QueryExtents(window))
+            for window, attributes, geometry in answers
+            if attributes is not None
+            and attributes._class == xp.WindowClass.InputOutput
+            and attributes.map_state == xp.MapState.Viewable
+        ]
+        children = []
+        for window, attributes, geometry, extents_cookie in visible:
+            extents = _reply(extents_cookie)
+            if geometry is None or extents is None:
+                continue  # it vanished: the order below differs
+            children.append(
+                Child(
+                    id=window,
+                    x=geometry.x,
+                    y=geometry.y,
+                    width=geometry.width + 2 * geometry.border_width,
+                    height=geometry.height + 2 * geometry.border_width,
+                    override_redirect=bool(attributes.override_redirect),
+                    client=client_of.get(window, 0),
+                    opaque=geometry.depth < 32 and not extents.bounding_shaped,
+                )
+            )
+        traits_of = {w: self._ask_traits(w) for child in children for w in (child.id, child.client) if w}
+        traits = {window: answer() for window, answer in traits_of.items()}
+        if list(self._core.QueryTree(self._root).reply().children) != order:
+            return None
+        screen = self._core.GetGeometry(self._root).reply()
+        return stack(children, traits, self._client_mask, (screen.width, screen.height))
+
+
+def _connect(display: str, wayland: str) -> Any:
+    """Return a connection, or say why there is none."""
+    if not display:
+        if wayland:
+            raise NoDisplay(_wayland_text(f"WAYLAND_DISPLAY is {wayland!r} and DISPLAY is not set"))
+        raise NoDisplay(
+            "There is no display: DISPLAY is not set. Start modicum inside a desktop session, or set DISPLAY "
+            "(for example DISPLAY=:0)."
+        )
+    try:
+        connection = _xcb.connect(display)
+    except xcffib.XcffibException as error:
+        match = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", display)
+        if match and _listens(int(match[1])):
+            raise NoPermission(
+                f"The X display {display!r} refuses this user: log in as the display's owner, point XAUTHORITY at "
+                "its authority file, or let the owner run `xhost +si:localuser:NAME`."
+            ) from error
+        raise NoDisplay(
+            f"No X server answers at the display {display!r}: check DISPLAY, and that the server runs."
+        ) from error
+    return connection
+
+
+def _listens(number: int) -> bool:
+    """Tell whether something listens at a local display's socket."""
+    for address in (f"\0/tmp/.X11-unix/X{number}", f"/tmp/.X11-unix/X{number}"):  # noqa: S108 - X's own place for it
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(address)
+            except OSError:
+                continue
+            return True
+    return False
+
+
+def _wayland_text(why: str) -> str:
+    return (
+        f"This is a Wayland session ({why}), which modicum cannot record: Wayland shows a program neither other "
+        "windows' input nor their screens, and XWayland only those of X applications. Log in to an X11 (Xorg) session."
+    )
+
+
+def _reply(cookie: Any) -> Any:
+    """Return a reply, None when the window vanished. Every cookie is to be read: xcb keeps what nobody fetches."""
+    try:
+        return cookie.reply()
+    except xcffib.Error:
+        return None
+
+
+def _bytes_of(cookie: Any) -> bytes:
+    """Return a property's value, b"" when the window has none or vanished."""
+    reply = _reply(cookie)
+    return b"" if reply is None else bytes(reply.value.buf())
+
+
+def _word(value: bytes) -> int:
+    return int(struct.unpack_from("=I", value)[0]) if len(value) >= 4 else 0
+
+
+def _words(value: bytes) -> list[int]:
+    return [word for (word,) in struct.iter_unpack("=I", value[: len(value) // 4 * 4])]
+
+
+def _counters(reply: Any) -> dict[bytes, int]:
+    """Return SYNC's system counters by name from an unread reply (each record is padded to 4 bytes)."""
+
+    def records() -> Iterator[tuple[bytes, int]]:
+        (count,) = reply.unpack("=8xI20x")
+        for _ in range(count):
+            counter, length = reply.unpack("=I8xH")
+            (name,) = reply.unpack(f"={length}s{-(length + 2) % 4}x")
+            yield name, counter
+
+    return dict(records())

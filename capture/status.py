@@ -1,0 +1,113 @@
+"""Pure: what the agent says of itself, as a value for programs and as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A picture of the agent at one moment.
+
+    Attributes:
+        state: "recording", "paused", "waiting" (nothing allowed has the focus) or "suspended" (lock, low battery, ...).
+        state_reasons: why, in words.
+        plan: the governor's plan in words. plan_reasons: why.
+        recorded: since the start: pointer, keys, rows, frames.
+        bytes: since the start: raw, encoded, sealed, wire.
+        chunks: open, closed (since the start), sent (acknowledged by the collector), waiting in the spool.
+        spool_bytes, spool_limit_bytes: the spool.
+        budget: day_used, day_limit, month_used, month_limit, month_end, forecast_month (bytes; limits None = none).
+        refused: what was not recorded, by reason.
+        warnings: what the person should know or mend.
+    """
+
+    state: str
+    state_reasons: tuple[str, ...]
+    plan: str
+    plan_reasons: tuple[str, ...]
+    recorded: Mapping[str, int]
+    bytes: Mapping[str, int]
+    chunks: Mapping[str, int]
+    spool_bytes: int
+    spool_limit_bytes: int
+    budget: Mapping[str, Any]
+    refused: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    link: str = ""
+    device: str = ""
+    since_wall_s: int = 0
+
+    def to_answer(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, Any]) -> Status:
+        """Read what `to_answer` gave, from a newer or older agent as well: unknown fields are left out."""
+        known = {name: answer[name] for name in cls.__dataclass_fields__ if name in answer}
+        for name in ("state_reasons", "plan_reasons", "warnings"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
+
+
+def human_bytes(count: float | None) -> str:
+    """Return a byte count as people write it: "812 B", "4.1 kB", "38 MB", "1.5 GB" (powers of 1000)."""
+    if count is None:
+        return "no limit"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 9.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def one_line(status: Status) -> str:
+    """Return the status as one line for a live display."""
+    recorded, sizes, budget = status.recorded, status.bytes, status.budget
+    events = recorded.get("pointer", 0) + recorded.get("keys", 0)
+    left = _left(budget, "day") if budget.get("day_limit") is not None else _left(budget, "month")
+    why = f" ({'; '.join(status.plan_reasons[:2])})" if status.plan_reasons else ""
+    return (
+        f"{status.state}: {status.plan}{why} | {events:,} events, {recorded.get('frames', 0)} frames | "
+        f"{human_bytes(sizes.get('sealed', 0))} recorded, {human_bytes(sizes.get('wire', 0))} on the wire, {left}"
+    )
+
+
+def _left(budget: Mapping[str, Any], period: str) -> str:
+    limit = budget.get(f"{period}_limit")
+    if limit is None:
+        return "no budget set"
+    return f"{human_bytes(max(0, limit - budget.get(f'{period}_used', 0)))} left this {period}"
+
+
+def full(status: Status) -> str:
+    """Return the status as lines for a person."""
+    recorded, sizes, chunks, budget = status.recorded, status.bytes, status.chunks, status.budget
+    lines = [
+        f"state     {status.state}",
+        *(f"          because {reason}" for reason in status.state_reasons),
+        f"plan      {status.plan}",
+        *(f"          because {reason}" for reason in status.plan_reasons),
+        f"recorded  {recorded.get('pointer', 0):,} pointer events, {recorded.get('keys', 0):,} key events, "
+        f"{recorded.get('rows', 0):,} rows, {recorded.get('frames', 0):,} frames",
+        f"bytes     {human_bytes(sizes.get('raw', 0))} raw, {human_bytes(sizes.get('encoded', 0))} encoded, "
+        f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire",
+        f"chunks    {chunks.get('closed', 0)} closed, {chunks.get('sent', 0)} in the archive, "
+        f"{chunks.get('waiting', 0)} waiting, {chunks.get('open', 0)} open",
+        f"spool     {human_bytes(status.spool_bytes)} of {human_bytes(status.spool_limit_bytes)}",
+        f"network   {status.link}",
+    ]
+    for period in ("day", "month"):
+        limit = budget.get(f"{period}_limit")
+        text = f"budget    this {period}: {human_bytes(budget.get(f'{period}_used', 0))} used"
+        if limit is not None:
+            text += f" of {human_bytes(limit)}, {_left(budget, period).split(' this')[0]}"
+        if period == "month" and budget.get("forecast_month") is not None:
+            text += f", forecast {human_bytes(budget['forecast_month'])} by {budget.get('month_end', '')}"
+        lines.append(text)
+    lines += [f"left out  {count:,} x {reason}" for reason, count in sorted(status.refused.items())]
+    lines += [f"warning   {warning}" for warning in status.warnings]
+    return "\n".join(lines)

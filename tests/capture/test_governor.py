@@ -1,0 +1,350 @@
+"""The governor: who pays with what, in which order things fall, and that nothing flaps."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture.conditions import ALL_LINKS
+from capture.governor import Conditions, Governor, Plan, Purse, Rung, Settings, Span, Upload
+from capture.ladder import Effort
+
+S = 1_000_000_000
+MINUTE = 60 * S
+HOUR = 3600 * S
+DAY = 24 * HOUR
+MONDAY = int(datetime(2026, 1, 12, 10, tzinfo=UTC).timestamp()) * S
+GB, MB = 10**9, 10**6
+
+
+def purses(left: int, limit: int = 3 * GB, days: float = 20, span: Span = Span.MONTH) -> dict[str, tuple[Purse, ...]]:
+    return {ALL_LINKS: (Purse(span, left, limit, MONDAY + round(days * DAY)),)}
+
+
+def conditions(**said: Any) -> Conditions:
+    return Conditions(**({"wall_ns": MONDAY, "on_battery": False, "link": "unmetered"} | said))
+
+
+def plan(governor: Governor | None = None, now_ns: int = 0, **said: Any) -> Plan:
+    return (governor or Governor(Settings())).decide(now_ns, conditions(**said)).value
+
+
+def reasons(**said: Any) -> str:
+    return " | ".join(Governor(Settings()).decide(0, conditions(**said)).reasons)
+
+
+def test_with_everything_to_spare_everything_is_recorded_quickly() -> None:
+    made = plan()
+    assert made.rung is Rung.EVERY_2S
+    assert made.effort is Effort.FAST
+    assert made.upload is Upload.ALL
+    assert made.move_interval_ms == 0
+
+
+def test_mains_with_scarce_bytes_takes_the_small_encoder_battery_with_free_bytes_the_fast_one() -> None:
+    assert plan(purses=purses(400 * MB)).effort is Effort.SMALL
+    assert plan(on_battery=True, battery_ratio=0.8).effort is Effort.FAST
+    assert plan(on_battery=True, battery_ratio=0.8).rung > Rung.EVENTS
+
+
+def test_with_both_scarce_rungs_fall() -> None:
+    scarce = purses(150 * MB)
+    both = plan(purses=scarce, on_battery=True, battery_ratio=0.8)
+    assert both.rung < plan(purses=scarce).rung, "on mains the small encoder pays"
+    assert both.rung < plan(on_battery=True, battery_ratio=0.8).rung
+
+
+def test_less_budget_never_records_more_and_screens_fall_first() -> None:
+    rungs = [plan(purses=purses(left)).rung for left in (3 * GB, GB, 300 * MB, 100 * MB, 30 * MB, 10 * MB, MB, 0)]
+    assert all(after <= before for before, after in pairwise(rungs))
+    assert rungs[0] is Rung.EVERY_2S
+    assert rungs[-1] is Rung.CLICKS, "clicks are the last to go, and with no budget they wait in the spool"
+    assert Rung.EVENTS in rungs or Rung.PATH in rungs
+
+
+@given(
+    st.integers(0, 5 * GB),
+    st.sampled_from([True, False, None]),
+    st.one_of(st.none(), st.floats(0.15, 1)),
+    st.sampled_from(["unmetered", "metered", "roaming", "unknown", "offline"]),
+    st.integers(0, GB),
+    st.floats(0, 1),
+)
+def test_clicks_are_recorded_as_long_as_anything_may_be_and_every_plan_has_reasons(
+    left: int, on_battery: bool | None, charge: float | None, link: str, backlog: int, spool: float
+) -> None:
+    decision = Governor(Settings()).decide(
+        0,
+        conditions(
+            purses=purses(left),
+            on_battery=on_battery,
+            battery_ratio=charge,
+            link=link,
+            backlog_bytes=backlog,
+            spool_ratio=spool,
+        ),
+    )
+    assert decision.value.rung >= Rung.CLICKS
+    assert decision.reasons
+    assert all(decision.reasons)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"consented": False}, "no consent"),
+        ({"paused": True}, "paused"),
+        ({"locked": True}, "locked"),
+        ({"asleep": True}, "sleep"),
+        ({"on_battery": True, "battery_ratio": 0.05}, "below 10 % nothing is recorded"),
+    ],
+)
+def test_what_stops_everything(said: dict[str, Any], words: str) -> None:
+    assert not plan(**said).capture
+    assert words in reasons(**said)
+
+
+def test_an_order_acts_at_once_and_so_does_its_end() -> None:
+    governor = Governor(Settings())
+    assert plan(governor, 0).capture
+    assert not plan(governor, 1 * S, paused=True).capture
+    assert plan(governor, 2 * S).capture
+
+
+def test_charge_floors_stop_screens_then_everything_and_have_a_band() -> None:
+    governor = Governor(Settings(screens_floor=0.4, floor=0.1))
+    seen = []
+    for minute, charge in enumerate((0.5, 0.39, 0.41, 0.42, 0.44, 0.09, 0.11, 0.14)):
+        seen.append(plan(governor, minute * 2 * MINUTE, on_battery=True, battery_ratio=charge).rung)
+    assert seen[0] > Rung.EVENTS
+    assert seen[1:4] == [Rung.EVENTS] * 3
+    assert seen[4] > Rung.EVENTS
+    assert seen[5:7] == [Rung.NOTHING] * 2
+    assert seen[7] is Rung.EVENTS
+    assert plan(governor, 60 * MINUTE, on_battery=False, battery_ratio=0.05).rung is Rung.EVERY_2S
+
+
+def test_below_the_floor_nothing_is_sent_either() -> None:
+    assert plan(on_battery=True, battery_ratio=0.05).upload is Upload.NOTHING
+
+
+def test_power_saver_heat_and_load_halve_the_share() -> None:
+    normal = plan(on_battery=True, battery_ratio=0.9)
+    for said in ({"power_saver": True}, {"hot": True}, {"load_ratio": 0.99}):
+        assert plan(on_battery=True, battery_ratio=0.9, **said).rung < normal.rung
+    assert plan(on_battery=True, battery_ratio=0.9, power_warning=True).rung is Rung.EVENTS
+    assert "power saver" in reasons(power_saver=True)
+
+
+def test_the_link_decides_what_is_sent_and_unknown_is_metered() -> None:
+    sent = {link: plan(link=link).upload for link in ("unmetered", "metered", "unknown", "roaming", "offline")}
+    assert sent == {
+        "unmetered": Upload.ALL,
+        "metered": Upload.EVENTS,
+        "unknown": Upload.EVENTS,
+        "roaming": Upload.NOTHING,
+        "offline": Upload.NOTHING,
+    }
+    assert "treated as metered" in reasons(link="unknown")
+    assert "metered (phone), screenshots wait" in reasons(link="metered", network="phone")
+
+
+def test_where_no_link_ever_carries_screens_none_are_taken() -> None:
+    governor = Governor(Settings())
+    assert plan(governor, 0, link="metered").rung > Rung.EVENTS, "perhaps tonight, at home"
+    for hour in range(200):
+        governor.active(MONDAY + hour * HOUR, 1800, "metered")
+    decision = governor.decide(2 * MINUTE, conditions(link="metered", wall_ns=MONDAY + 200 * HOUR))
+    assert decision.value.rung is Rung.EVENTS
+    assert any("no link that may carry screenshots" in reason for reason in decision.reasons)
+    assert plan(governor, 4 * MINUTE, link="unmetered", wall_ns=MONDAY + 200 * HOUR).rung > Rung.EVENTS
+
+
+def test_limits_of_the_links_that_carry_screens_count_together() -> None:
+    settings = Settings(send={"unmetered": Upload.ALL, "metered": Upload.ALL, "roaming": Upload.NOTHING})
+    month = MONDAY + 20 * DAY
+    both = {
+        "unmetered": (Purse(Span.MONTH, 10 * MB, GB, month),),
+        "metered": (Purse(Span.MONTH, 10 * MB, GB, month),),
+    }
+    free = {"metered": both["metered"]}
+    governor = Governor(settings)
+    governor.active(MONDAY, 3600, "metered")
+    scarce = governor.decide(0, conditions(purses=both)).value
+    lavish = governor.decide(2 * MINUTE, conditions(purses=free)).value
+    assert scarce.rung <= Rung.EVENTS
+    assert lavish.rung is Rung.EVERY_2S
+
+
+def test_a_backlog_and_a_full_spool_lower_the_rung() -> None:
+    assert plan(purses=purses(GB), backlog_bytes=950 * MB).rung < plan(purses=purses(GB)).rung
+    assert plan(spool_ratio=0.95).rung is Rung.EVENTS
+
+
+def test_a_backlog_of_days_does_not_stop_recording() -> None:
+    today = purses(100 * MB, 100 * MB, days=0.5, span=Span.DAY)
+    assert plan(purses=today, backlog_bytes=400 * MB).rung > Rung.EVENTS
+
+
+def test_the_rate_ceiling_and_the_upload_windows_count() -> None:
+    slow = Governor(Settings(rate_bytes_s=1000))
+    slower = Governor(Settings(rate_bytes_s=1000, window_hours=2))
+    assert plan(Governor(Settings())).rung > plan(slow).rung > plan(slower).rung
+
+
+def test_settings_are_obeyed() -> None:
+    assert plan(Governor(Settings(screens=False))).frame_interval_ms is None
+    assert plan(Governor(Settings(min_frame_interval_ms=7000))).frame_interval_ms == 7000
+    assert plan(Governor(Settings(min_move_interval_ms=8))).move_interval_ms == 8
+    assert plan(Governor(Settings(effort=Effort.SMALL))).effort is Effort.SMALL
+    assert plan(Governor(Settings(cpu_mains=0.002))).rung < Rung.EVERY_2S
+    assert plan(Governor(Settings(cpu_battery=0.3)), on_battery=True, battery_ratio=0.9).rung is Rung.EVERY_2S
+
+
+def test_measured_cpu_over_the_share_takes_rungs_away_and_gives_them_back() -> None:
+    governor = Governor(Settings())
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 5)]
+    assert all(after < before for before, after in pairwise(rungs))
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(5, 11)]
+    assert rungs[-1] is Rung.EVERY_2S
+
+
+def test_many_wakeups_lengthen_the_hold() -> None:
+    governor = Governor(Settings(wakeups_s=5))
+    holds = [plan(governor, n * MINUTE, wakeups_s=rate).hold_ms for n, rate in enumerate((1, 9, 9, 9, 3, 1, 1), 1)]
+    assert holds == [100, 200, 400, 400, 400, 200, 100]
+
+
+def flap(period_ns: int, *says: dict[str, Any]) -> list[int]:
+    """Return the times (ns) at which the plan changes within an hour of flapping."""
+    governor = Governor(Settings(screens_floor=0.4))
+    changes, last, now = [], None, 0
+    while now < HOUR:
+        said = says[now // period_ns % len(says)]
+        made = governor.decide(now, conditions(wall_ns=MONDAY + now, purses=purses(2 * GB), **said)).value
+        if last is not None and made != last:
+            changes.append(now)
+        last = made
+        now += S
+    return changes
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        ({"on_battery": True, "battery_ratio": 0.9}, {"on_battery": False, "battery_ratio": 0.9}),
+        ({"link": "metered"}, {"link": "unmetered"}),
+        ({"on_battery": True, "battery_ratio": 0.39}, {"on_battery": True, "battery_ratio": 0.41}),
+        ({"load_ratio": 0.95}, {"load_ratio": 0.1}),
+        ({"wakeups_s": 50.0}, {"wakeups_s": 1.0}),
+        ({"link": "offline"}, {"link": "unmetered"}),
+    ],
+)
+@pytest.mark.parametrize("period_s", [1, 2, 7, 45])
+def test_flapping_inputs_change_the_plan_at_most_once_a_minute(says: tuple[dict[str, Any], ...], period_s: int) -> None:
+    changes = flap(period_s * S, *says)
+    assert all(after - before >= MINUTE for before, after in pairwise(changes))
+    assert len(changes) <= 60
+
+
+def test_a_single_change_acts_at_once_and_a_held_one_at_its_time() -> None:
+    governor = Governor(Settings())
+    plan(governor, 0)
+    assert plan(governor, 100 * S, link="metered").upload is Upload.EVENTS
+    held = governor.decide(110 * S, conditions(link="unmetered"))
+    assert held.value.upload is Upload.EVENTS
+    assert "once a minute at most" in held.reasons[-1]
+    assert governor.recheck_ns == 160 * S
+    assert plan(governor, 160 * S, link="unmetered").upload is Upload.ALL
+    assert governor.recheck_ns is None
+
+
+def work(governor: Governor, days: int, active: Callable[[datetime], bool], start_ns: int = MONDAY) -> None:
+    """Live through some days, active for 50 minutes of the hours that `active` names."""
+    for hour in range(days * 24):
+        now = start_ns + hour * HOUR
+        if active(datetime.fromtimestamp(now // S, UTC)):
+            governor.active(now, 3000)
+
+
+def test_it_learns_the_hours_of_activity() -> None:
+    governor = Governor(Settings())
+    work(governor, 42, lambda when: when.weekday() == 2 and when.hour < 12)  # Wednesday mornings
+    governor.habits.pass_time(MONDAY + 42 * DAY)
+    monday = MONDAY + 42 * DAY
+    expected = governor.habits.expected_hours
+    assert expected(monday, monday + DAY) < 1.0
+    assert expected(monday + DAY, monday + 2.5 * DAY) == pytest.approx(12 * 50 / 60, rel=0.15)  # type: ignore[arg-type]
+    assert expected(monday, monday + 14 * DAY) == pytest.approx(2 * expected(monday, monday + 7 * DAY), rel=1e-6)
+
+
+def test_a_budget_that_was_not_used_lets_more_be_recorded() -> None:
+    governor = Governor(Settings())
+    work(governor, 42, lambda when: when.weekday() < 5 and 9 <= when.hour < 17)
+    monday = MONDAY + 42 * DAY
+
+    def month(left: int, days: float) -> dict[str, tuple[Purse, ...]]:
+        return {ALL_LINKS: (Purse(Span.MONTH, left, GB, monday + round(days * DAY)),)}
+
+    full = governor.decide(0, conditions(wall_ns=monday, purses=month(GB, 28)))
+    late = governor.decide(5 * MINUTE, conditions(wall_ns=monday, purses=month(GB, 7)))
+    assert late.value.rung > full.value.rung
+
+
+def test_it_learns_what_the_rungs_cost() -> None:
+    governor = Governor(Settings(effort=Effort.FAST))
+    scarce = {"purses": purses(900 * MB)}
+    before = plan(governor, 0, **scarce)
+    assert before.frame_interval_ms is not None
+    expected = governor.prices.of(before.rung, before.effort).size_bytes
+    for _ in range(100):  # this screen costs four times as much
+        governor.paid(before, active_s=360, event_bytes=20_000, frame_bytes=expected * 4 / 10, cpu_s=2)
+    assert governor.prices.of(before.rung, before.effort).frame_bytes == pytest.approx(4 * expected, rel=0.1)
+    assert plan(governor, 2 * MINUTE, **scarce).rung < before.rung
+    other = Rung.EVERY_10S if before.rung is not Rung.EVERY_10S else Rung.EVERY_5S
+    untried = Governor(Settings()).prices.of(other, before.effort).frame_bytes
+    assert governor.prices.of(other, before.effort).frame_bytes > 2.5 * untried, "what was not tried is priced with it"
+
+
+def test_a_still_screen_becomes_cheap_only_slowly() -> None:
+    governor = Governor(Settings())
+    made = plan(governor)
+    before = governor.prices.of(made.rung, made.effort).frame_bytes
+    governor.paid(made, active_s=60, event_bytes=3000, frame_bytes=0, cpu_s=1)
+    assert governor.prices.of(made.rung, made.effort).frame_bytes == before
+    for _ in range(30):
+        governor.paid(made, active_s=60, event_bytes=3000, frame_bytes=0, cpu_s=1)
+    assert governor.prices.of(made.rung, made.effort).frame_bytes < before
+
+
+def test_what_was_learned_survives_as_json_and_damage_is_harmless() -> None:
+    governor = Governor(Settings())
+    work(governor, 14, lambda when: when.hour == 3)
+    governor.paid(plan(governor), active_s=3600, event_bytes=1e6, frame_bytes=1e8, cpu_s=100)
+    state = json.loads(json.dumps(governor.to_state()))
+    again = Governor(Settings(), state)
+    assert again.to_state() == governor.to_state()
+    for damaged in (
+        {},
+        {"habits": 1},
+        state | {"prices": {}},
+        state | {"habits": state["habits"] | {"share": [2.0] * 168}},
+    ):
+        fresh = Governor(Settings(), damaged)
+        assert fresh.decide(0, conditions()).value.capture
+
+
+def test_wall_clock_jumps_do_not_break_what_was_learned() -> None:
+    governor = Governor(Settings())
+    work(governor, 28, lambda when: 9 <= when.hour < 17)
+    before = governor.habits.hours_a_day()
+    governor.decide(0, conditions(wall_ns=MONDAY + 9000 * DAY))
+    governor.decide(1, conditions(wall_ns=MONDAY + 28 * DAY))
+    governor.decide(2, conditions(wall_ns=1))
+    governor.decide(3, conditions(wall_ns=MONDAY + 28 * DAY))
+    assert governor.habits.hours_a_day() == pytest.approx(before, rel=0.05)

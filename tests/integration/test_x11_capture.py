@@ -1,0 +1,334 @@
+"""The X11 source on real X servers with real applications: what is injected is what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.errors import NoDisplay, NoPermission
+from capture.sources.desktop import Desktop
+from capture.sources.windows import Monitor, Window
+from codec.model import KeyClass
+from tests.x11_display import client, need, wait_until, x_server
+from tests.x11_injector import Injector, Truth
+
+pytestmark = pytest.mark.x11
+
+INJECTOR = Path(__file__).resolve().parent.parent / "x11_injector.py"
+
+
+@dataclass
+class Seen:
+    """A sink that keeps all it is told; `all` is the order of telling."""
+
+    pointers: list[tuple[int, int, int, int]] = field(default_factory=list)
+    keys: list[tuple[int, bool, int, int]] = field(default_factory=list)
+    focuses: list[tuple[int, Window | None]] = field(default_factory=list)
+    damages: list[int] = field(default_factory=list)
+    idles: list[tuple[int, bool]] = field(default_factory=list)
+    displays: list[tuple[int, int, int, Sequence[Monitor]]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    all: list[tuple[int, str]] = field(default_factory=list)
+
+    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
+        self.all.append((t_ms, "pointer"))
+        self.pointers.append((t_ms, kind, x, y))
+
+    def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
+        self.all.append((t_ms, "key"))
+        self.keys.append((t_ms, down, code, slot))
+
+    def focus(self, t_ms: int, window: Window | None) -> None:
+        self.all.append((t_ms, "focus"))
+        self.focuses.append((t_ms, window))
+
+    def damage(self, t_ms: int) -> None:
+        self.damages.append(t_ms)
+
+    def idle(self, t_ms: int, idle: bool) -> None:
+        self.idles.append((t_ms, idle))
+
+    def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
+        self.displays.append((t_ms, width_px, height_px, tuple(monitors)))
+
+    def lost(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+@asynccontextmanager
+async def watching(display: str, **options: Any) -> AsyncIterator[tuple[Desktop, Seen]]:
+    desktop, seen = Desktop(display, **options), Seen()
+    await desktop.start(asyncio.get_running_loop(), seen)
+    try:
+        yield desktop, seen
+    finally:
+        desktop.stop()
+
+
+async def until(true: Callable[[], object], *, within_s: float = 10.0) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not true within {within_s} s"
+        await asyncio.sleep(0.02)
+
+
+def xprop(display: str, *arguments: str) -> str:
+    return subprocess.run(["xprop", "-display", display, *arguments], capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def bare() -> Iterator[str]:
+    """A display with nobody on it, not even a window manager."""
+    with x_server() as display:
+        yield display
+
+
+@pytest.fixture
+def desk(bare: str) -> Iterator[str]:
+    """A display with openbox and two terminals."""
+    with ExitStack() as stack:
+        stack.enter_context(client(bare, "openbox"))
+        wait_until(lambda: "window id" in xprop(bare, "-root", "_NET_SUPPORTING_WM_CHECK"))
+        for place in ("60x20+40+60", "60x20+620+60"):
+            stack.enter_context(client(bare, "xterm", "-T", f"at {place}", "-geometry", place))
+            wait_until(lambda place=place: f"at {place}" in _titles(bare))
+        yield bare
+
+
+def _titles(display: str) -> str:
+    listed = xprop(display, "-root", "_NET_CLIENT_LIST_STACKING").partition("#")[2]
+    return " ".join(xprop(display, "-id", window.strip(), "WM_NAME") for window in listed.split(",") if window.strip())
+
+
+async def work(display: str, events: int, rate_hz: float) -> Truth:
+    """Let another process work at the display; return what it did."""
+    arguments = (sys.executable, INJECTOR, display, "--events", str(events), "--rate", str(rate_hz))
+    process = await asyncio.create_subprocess_exec(*map(str, arguments), stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    return Truth(*([tuple(event) for event in column] for column in json.loads(output).values()))
+
+
+def check(truth: Truth, seen: Seen) -> None:
+    """Assert that what was seen is the truth: every event, in order, positions exact, times within 2 ms."""
+    got, injected = [event[1:] for event in seen.pointers], [event[:3] for event in truth.pointer]
+    wrong = [one for one in SequenceMatcher(None, injected, got, autojunk=False).get_opcodes() if one[0] != "equal"]
+    context = [(op, injected[max(0, a - 2) : b + 2], got[max(0, c - 2) : d + 2]) for op, a, b, c, d in wrong[:3]]
+    assert not wrong, f"{len(wrong)} differences (injected, seen): {context}"
+    assert [(down, KeyClass(code).name) for _, down, code, _ in seen.keys] == [event[:2] for event in truth.keys]
+    times = [(event[0], *true[-2:]) for event, true in zip(seen.pointers, truth.pointer, strict=True)]
+    times += [(event[0], *true[-2:]) for event, true in zip(seen.keys, truth.keys, strict=True)]
+    late = [(t_ms, before, after) for t_ms, before, after in times if not before - 2 <= t_ms <= after + 2]
+    assert not late, f"{len(late)} of {len(times)} times are over 2 ms off, such as {late[:3]}"
+
+
+@pytest.mark.parametrize(("rate_hz", "count"), [(125, 1500), (1000, 6000), (8000, 6000)])
+async def test_all_injected_events_are_told_in_order_with_exact_positions_and_times(
+    desk: str, rate_hz: int, count: int
+) -> None:
+    async with watching(desk) as (desktop, seen):
+        truth = await work(desk, count, rate_hz)
+        desktop.flush()
+        check(truth, seen)
+        assert len(seen.pointers) + len(seen.keys) >= count
+    assert seen.all == sorted(seen.all, key=lambda one: one[0])
+
+
+async def test_events_that_nobody_listens_to_are_told_by_flush(bare: str) -> None:
+    async with watching(bare) as (desktop, seen):
+        injector = Injector(bare)
+        for step in range(100):
+            injector.move_to(10 + step, 20)
+        injector.click(1)
+        desktop.flush()
+        check(injector.truth, seen)
+        injector.close()
+
+
+async def test_wheel_clicks_have_no_release_and_side_buttons_have(bare: str) -> None:
+    async with watching(bare) as (desktop, seen):
+        injector = Injector(bare)
+        for button in (4, 5, 6, 7, 8, 9):
+            injector.click(button)
+        desktop.flush()
+        check(injector.truth, seen)
+        assert [kind for _, kind, _, _ in seen.pointers] == [8, 10, 12, 14, 16, 17, 18, 19]
+        injector.close()
+
+
+async def test_slots_join_press_and_release_of_overlapping_keys(desk: str) -> None:
+    async with watching(desk) as (desktop, seen):
+        injector = Injector(desk)
+        a, seven = ord("a"), ord("7")
+        injector.key(a, "LETTER", down=True)
+        injector.key(seven, "DIGIT", down=True)
+        injector.key(a, "LETTER", down=False)
+        injector.key(0x20, "SPACE", down=True)
+        injector.key(seven, "DIGIT", down=False)
+        injector.key(0x20, "SPACE", down=False)
+        desktop.flush()
+        check(injector.truth, seen)
+        assert [slot for *_, slot in seen.keys] == [0, 1, 0, 0, 1, 0]
+        injector.close()
+
+
+async def test_input_during_a_menus_grab_is_told(desk: str) -> None:
+    async with watching(desk) as (desktop, seen):
+        injector = Injector(desk)
+        injector.move_to(1200, 700)
+        injector.click(3)  # openbox's root menu grabs pointer and keyboard
+        await asyncio.sleep(0.3)
+        for step in range(50):
+            injector.move_by(-1, -1 - step % 2)
+        injector.key(0xFF1B, "NAVIGATION", down=True)
+        injector.key(0xFF1B, "NAVIGATION", down=False)
+        desktop.flush()
+        check(injector.truth, seen)
+        injector.close()
+
+
+async def test_the_focus_is_told_before_the_input_that_follows_it(desk: str) -> None:
+    async with watching(desk) as (_, seen):
+        injector = Injector(desk)
+        for x, title in ((200, "at 60x20+40+60"), (800, "at 60x20+620+60"), (200, "at 60x20+40+60")):
+            injector.move_to(x, 200)
+            injector.click(1)
+            await until(lambda title=title: seen.focuses[-1][1] and seen.focuses[-1][1].title == title)
+        window = seen.focuses[-1][1]
+        assert window is not None
+        assert (window.app, window.pid > 0, window.owner) == ("xterm", True, 0)
+        assert window.x <= 200 < window.x + window.width
+        injector.close()
+    assert seen.all == sorted(seen.all, key=lambda one: one[0])
+
+
+async def test_a_changed_title_is_told_once(desk: str) -> None:
+    async with watching(desk) as (_, seen):
+        window = next(window for _, window in reversed(seen.focuses) if window)
+        for name in ("WM_NAME", "_NET_WM_NAME"):
+            kind = "8s" if name == "WM_NAME" else "8u"
+            xprop(desk, "-id", str(window.id), "-f", name, kind, "-set", name, "Größe")
+        await until(lambda: seen.focuses[-1][1] and seen.focuses[-1][1].title == "Größe")
+        await asyncio.sleep(0.5)
+        assert [w.title for _, w in seen.focuses if w][-2:].count("Größe") == 1
+
+
+async def test_without_a_window_manager_the_focus_follows_the_pointer(bare: str) -> None:
+    with client(bare, "xterm", "-T", "alone", "-geometry", "40x10+50+50"):
+        async with watching(bare) as (desktop, seen):
+            injector = Injector(bare)
+            await until(lambda: any(window.title == "alone" for window in desktop.windows() or []))
+            injector.move_to(100, 100)
+            desktop.flush()
+            assert seen.focuses[-1][1] is not None
+            assert seen.focuses[-1][1].app == "xterm"
+            injector.move_to(1000, 700)
+            desktop.flush()
+            assert seen.focuses[-1][1] is None
+            injector.close()
+
+
+async def test_damage_is_told_once_a_hold_and_never_on_a_still_screen(desk: str) -> None:
+    async with watching(desk, damage_hold_s=0.2) as (desktop, seen):
+        await asyncio.sleep(1.0)
+        seen.damages.clear()
+        await asyncio.sleep(1.0)
+        assert seen.damages == []
+        with client(desk, "xterm", "-e", "sh", "-c", "while :; do date +%N; sleep 0.01; done"):
+            await asyncio.sleep(2.0)
+            assert 4 <= len(seen.damages) <= 11
+            desktop.set_damage_hold(None)
+            await asyncio.sleep(0.3)
+            seen.damages.clear()
+            await asyncio.sleep(0.6)
+            assert seen.damages == []
+            desktop.set_damage_hold(0.1)
+            await until(lambda: seen.damages)
+
+
+async def test_idleness_is_told_both_ways(bare: str) -> None:
+    async with watching(bare, idle_s=0.5) as (_, seen):
+        injector = Injector(bare)
+        injector.move_to(5, 5)
+        await until(lambda: [idle for _, idle in seen.idles][-1:] == [True])
+        injector.move_to(6, 6)
+        await until(lambda: [idle for _, idle in seen.idles][-1:] == [False])
+        await until(lambda: seen.pointers[-1:] and seen.pointers[-1][2:] == (6, 6))  # idle notices bring what was held
+        injector.close()
+
+
+async def test_a_changed_display_is_told() -> None:
+    need("xrandr")
+    with x_server(screen="1280x800x24") as display:
+        async with watching(display) as (_, seen):
+            assert seen.displays[0][1:3] == (1280, 800)
+            mode = ["800x600", "38.25", "800", "832", "912", "1024", "600", "603", "607", "624"]
+            for arguments in (
+                ["--newmode", *mode], ["--addmode", "screen", mode[0]], ["--output", "screen", "--mode", mode[0]]
+            ):  # fmt: skip
+                await asyncio.to_thread(subprocess.run, ["xrandr", "-d", display, *arguments], check=True)
+            await until(lambda: seen.displays[-1][1:3] == (800, 600))
+            assert [(m.width, m.height) for m in seen.displays[-1][3]] == [(800, 600)]
+
+
+async def test_the_servers_clock_is_told(bare: str) -> None:
+    async with watching(bare) as (desktop, _):
+        now_ns = time.monotonic_ns()
+        assert abs(desktop.server_ms(now_ns) - now_ns / 1e6) <= 1
+
+
+async def test_a_server_that_dies_is_told_and_ends_it() -> None:
+    servers: list[subprocess.Popen[bytes]] = []
+    with x_server(wrapped=servers) as display:
+        async with watching(display) as (desktop, seen):
+            servers[0].send_signal(signal.SIGKILL)
+            await until(lambda: seen.reasons)
+            assert "went away" in seen.reasons[0]
+            desktop.flush()
+            assert desktop.windows() is None
+            assert len(seen.reasons) == 1
+
+
+async def refused(display: str | None, wayland: str | None = None) -> str:
+    with pytest.raises(NoDisplay) as caught:
+        await Desktop(display, wayland=wayland).start(asyncio.get_running_loop(), Seen())
+    return str(caught.value)
+
+
+async def test_a_missing_display_is_refused_in_words() -> None:
+    assert "DISPLAY is not set" in await refused(None)
+    assert "Wayland session" in await refused("", "wayland-0")
+    assert "No X server answers" in await refused(":4099")
+    assert "No X server answers" in await refused("nonsense")
+
+
+async def test_a_server_without_record_is_refused_by_name() -> None:
+    with x_server("-extension", "RECORD") as display:
+        assert "lacks the extension RECORD" in await refused(display)
+
+
+async def test_a_display_of_somebody_else_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = tmp_path / "authority"
+    cookie = bytes(range(16))
+    name = b"MIT-MAGIC-COOKIE-1"
+    entry = b"\xff\xff" + b"\0\0" + b"\0\0" + len(name).to_bytes(2) + name + len(cookie).to_bytes(2) + cookie
+    authority.write_bytes(entry)
+    monkeypatch.setenv("XAUTHORITY", os.devnull)
+    with x_server("-auth", str(authority)) as display:
+        with pytest.raises(NoPermission, match="refuses this user"):
+            await Desktop(display).start(asyncio.get_running_loop(), Seen())
+        monkeypatch.setenv("XAUTHORITY", str(authority))
+        async with watching(display) as (desktop, _):
+            assert desktop.windows() == []

@@ -1,0 +1,507 @@
+"""Pure: the byte budget: what may still be sent, what was, and what was reserved when something went wrong.
+
+The promise: the sum of bytes on the wire in a local day, and in a billing period, never exceeds the limit, as long as
+no lease is settled with more than it reserved. It rests on four rules.
+
+1. *Reserve first.* A lease counts in full from before its first byte until it is settled; one that is never settled
+   (a crash) stays counted. A lease that lives through midnight counts in both days.
+2. *Two clocks.* Wall clocks are set, forward and back, by people, firmware and time servers. So every byte is counted
+   twice: in the day of the wall clock, and in the day of a *steady clock*, which goes on with the monotonic clock
+   whatever happens to the other; and a reservation must fit both. The steady clock takes the wall clock's time while
+   the operating system vouches for it (NTP). Across a reboot it takes the wall clock's advance, as far as that does not
+   carry it past the wall clock; but where the system usually vouches, it waits for that: without a network, which
+   brings it, nothing can be sent anyway. What was sent before the system vouched again is counted in the day that then
+   turns out to be the true one. Hence a clock set forward gives no new budget, since the steady
+   clock's day has not ended; set back, it finds its days as they were left; and nothing is locked for ever, since the
+   steady clock always goes on.
+3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but
+   forgets no byte. A changed time zone takes today's bytes with it.
+4. *No trust in a damaged ledger* (transport/ledger.py): `lock` spends nothing until the period ends by both clocks.
+
+Not promised: anything against a wall clock that is changed while the machine is off, where the system never vouches for
+it, or against an owner who deletes the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from transport.book import KEPT_DAYS, SCOPES, Book
+from transport.limits import (
+    COUNTED_LINKS,
+    KINDS,
+    Allowance,
+    Lease,
+    Limits,
+    Link,
+    LinkUsage,
+    Moment,
+    Refusal,
+    Sendable,
+    Span,
+    Standing,
+    Usage,
+    show_bytes,
+)
+from transport.periods import NS_PER_S, Calendar, clamp_wall_ns
+
+__all__ = [
+    "Allowance",
+    "Budget",
+    "Lease",
+    "Limits",
+    "Link",
+    "LinkUsage",
+    "Moment",
+    "Refusal",
+    "Sendable",
+    "Usage",
+    "show_bytes",
+]
+
+BURST_S: Final = 10
+"""Seconds of the rate ceiling that may be saved up."""
+UNLIMITED: Final = 1 << 62
+NS_PER_MINUTE: Final = 60 * NS_PER_S
+NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
+TRUSTED_NS: Final = 14 * NS_PER_DAY
+"""A system that has not vouched for its clock for so long (while it ran) is one that never does."""
+MAX_BLIND_ADVANCE_NS: Final = 3 * NS_PER_DAY
+"""What a reboot may add to a steady clock that is ahead of the wall clock."""
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A lease that is not settled, and the days (by each clock) that it counts in."""
+
+    lease: Lease
+    wall_days: set[int] = field(default_factory=set)
+    steady_days: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Days in which nothing may be spent.
+
+    Attributes:
+        first_day, after_day: ordinals. reason: in words.
+        provisional: they were set by a clock that nobody vouched for, and move once somebody does.
+    """
+
+    first_day: int
+    after_day: int
+    reason: str
+    provisional: bool
+
+
+class Budget:
+    """The budget's state machine. `observe` tells it the time; nothing else does.
+
+    State: the two books, the steady clock, the moment it was last moved and its time when the system last vouched, what
+    was sent since then, outstanding leases and the next id, bytes by day and kind, the first day of all, the lock, and
+    the rate ceiling's bucket (which no restart carries over).
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        """Start an empty budget.
+
+        Raises:
+            ValueError: a billing day that no month has. zoneinfo.ZoneInfoNotFoundError: an unknown time zone.
+        """
+        self.limits = limits
+        self._caps = [
+            (span, scope, limit) for scope in SCOPES for span in Span if (limit := limits.of(span, scope)) is not None
+        ]
+        self.calendar = Calendar(limits.time_zone, limits.billing_day)
+        self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
+        self.wall = Book(self.calendar, {})
+        self.steady = Book(self._steady_calendar, {})
+        self.steady_ns = 0
+        self.synced_ns: int | None = None
+        self.guessed_ns = 0
+        self.unplaced: dict[
+            tuple[int, int, int, Link], int
+        ] = {}  # (guessed minute, wall day, steady day, class): bytes
+        self.moment: Moment | None = None
+        self.leases: dict[int, Outstanding] = {}
+        self.next_id = 1
+        self.kinds: dict[int, dict[str, int]] = {}
+        self.first_day = 0
+        self.lock: Lock | None = None
+        self.overdrawn_bytes = 0
+        self._level_bytes = 0.0
+        self._level_mono_ns: int | None = None
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def observe(self, moment: Moment) -> None:
+        """Move the clocks to a moment, and with them the days that outstanding leases count in."""
+        wall_ns = clamp_wall_ns(moment.wall_ns)
+        last = self.moment
+        advance_ns = 0 if last is None else wall_ns - clamp_wall_ns(last.wall_ns)
+        if last is not None and last.boot == moment.boot:
+            passed_ns = max(0, moment.mono_ns - last.mono_ns)
+            self.guessed_ns += passed_ns
+        else:
+            passed_ns = self._over_reboot_ns(wall_ns, advance_ns)
+            self.guessed_ns += advance_ns
+        if last is None or moment.synced:
+            self._place(wall_ns)
+            self.steady_ns = self.guessed_ns = wall_ns
+        else:
+            self.steady_ns = clamp_wall_ns(self.steady_ns + passed_ns)
+        if moment.synced:
+            self.synced_ns = self.steady_ns
+        self.moment = moment
+        wall_day = self.calendar.day_of(wall_ns)
+        steady_day = self._steady_calendar.day_of(self.steady_ns)
+        if wall_day == self.wall.day and steady_day == self.steady.day:
+            return
+        self.first_day = self.first_day or wall_day
+        oldest = min(wall_day, steady_day) - KEPT_DAYS
+        self._turn(self.wall, wall_day, oldest)
+        self._turn(self.steady, steady_day, oldest)
+        for day in [day for day in self.kinds if day < oldest]:
+            del self.kinds[day]
+        lock = self.lock
+        if lock is not None and lock.provisional and moment.synced:
+            self.lock_period(lock.reason)
+
+    def _waits_for_sync(self) -> bool:
+        """Tell whether the system usually vouches for its clock, so that it is worth waiting for."""
+        return self.synced_ns is not None and self.steady_ns - self.synced_ns < TRUSTED_NS
+
+    def _over_reboot_ns(self, wall_ns: int, advance_ns: int) -> int:
+        """Return by how much the steady clock goes on over a reboot that moved the wall clock by `advance_ns`."""
+        if advance_ns <= 0 or self._waits_for_sync():
+            return 0
+        if wall_ns > self.steady_ns:
+            return min(advance_ns, wall_ns - self.steady_ns)
+        return min(advance_ns, MAX_BLIND_ADVANCE_NS)
+
+    def _place(self, now_ns: int) -> None:
+        """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
+
+        Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
+        Into another billing period bytes are copied, not moved, so that no period is left with too few.
+
+        Args:
+            now_ns: the true time. `guessed_ns` is what it was taken for.
+        """
+        for (minute, wall_day, steady_day, link), count in self.unplaced.items():
+            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + now_ns - self.guessed_ns)
+            for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
+                if day != true_day:
+                    book.add(true_day, link, count)
+                    if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
+                        book.add(day, link, -count)
+        self.unplaced.clear()
+
+    def _turn(self, book: Book, day: int, oldest: int) -> None:
+        if day == book.day:
+            return
+        book.turn_to(day)
+        for outstanding in self.leases.values():
+            lived = outstanding.wall_days if book is self.wall else outstanding.steady_days
+            if day not in lived:
+                lived.add(day)
+                book.add(day, outstanding.lease.link, outstanding.lease.reserved_bytes)
+        book.forget_before(oldest)
+
+    def lock_period(self, reason: str) -> None:
+        """Spend nothing more in the running billing period (or day, where no limit runs longer)."""
+        day = self.wall.day
+        first, after = self.calendar.billing_period(day) if self.limits.has_month else (day, day + 1)
+        synced = self.moment is not None and self.moment.synced
+        self.lock = Lock(first, after, reason, provisional=not synced)
+
+    def _is_locked(self) -> bool:
+        lock = self.lock
+        return lock is not None and any(
+            lock.first_day <= book.day < lock.after_day for book in (self.wall, self.steady)
+        )
+
+    # -- spending ---------------------------------------------------------------------------------------------------
+
+    def refusal(self, size_bytes: int, link: Link, *, events_only: bool = False) -> Refusal | None:
+        """Say why a reservation cannot be granted at the moment last observed; None: it can.
+
+        Args:
+            size_bytes: at least 1.
+            link: the class of the link it would go over.
+            events_only: it carries no screenshots.
+        """
+        if self.moment is None:
+            raise ValueError("observe a moment first")
+        if size_bytes < 1:
+            raise ValueError(f"{size_bytes} bytes cannot be reserved")
+        wall_ns = clamp_wall_ns(self.moment.wall_ns)
+        if link is Link.OFFLINE:
+            return Refusal(("there is no network",), wall_ns)
+        counted = link.counted_as
+        called = f"{link} (treated as metered)" if link is Link.UNKNOWN else str(link)
+        sendable = self.limits.sendable.get(counted, Sendable.ALL)
+        if sendable is Sendable.NOTHING:
+            return Refusal((f"nothing may go over a link that is {called}",), wall_ns)
+        if sendable is Sendable.EVENTS and not events_only:
+            return Refusal((f"only events may go over a link that is {called}",), wall_ns)
+        wait_ns = self.calendar.wait_for_window_ns(wall_ns, self.limits.windows)
+        if wait_ns:
+            return Refusal(("outside the upload windows",), wall_ns + wait_ns)
+        reasons: list[str] = []
+        retry_ns = wall_ns
+        if self.lock is not None and self._is_locked():
+            reasons.append(self.lock.reason)
+            retry_ns = max(retry_ns, self.calendar.start_ns(self.lock.after_day))
+        left = UNLIMITED
+        for standing in self._standings(counted):
+            left = min(left, standing.limit - standing.used)
+            if standing.used + size_bytes > standing.limit:
+                reasons.append(_exceeded(standing, size_bytes))
+                retry_ns = max(retry_ns, standing.end_wall_ns)
+        if reasons:
+            return Refusal(tuple(dict.fromkeys(reasons)), retry_ns, 0 if self._is_locked() else max(0, left))
+        wait_ns = self._wait_for_rate_ns(size_bytes)
+        if wait_ns:
+            rate = self.limits.rate_bytes_s or 0
+            return Refusal((f"the rate is held at {rate * 8 / 1000:.6g} kbit/s",), wall_ns + wait_ns, left)
+        return None
+
+    def _standings(self, link: Link) -> list[Standing]:
+        """Return what limits a class of links, by each of the two clocks."""
+        if self.moment is None:
+            return []
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        wall, steady = self.wall, self.steady
+        found = []
+        for span, scope, limit in self._caps:
+            if scope is None or scope is link:
+                found.append(Standing(span, scope, wall.used(span, scope), limit, wall.end_ns(span)))
+                found.append(Standing(span, scope, steady.used(span, scope), limit, steady.end_ns(span) + shift_ns))
+        return found
+
+    def standings(self) -> list[Standing]:
+        """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
+        if self.moment is None:
+            return []
+        locked = self._is_locked()
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        found = []
+        for span, scope, limit in self._caps:
+            by_wall, by_steady = self.wall.used(span, scope), self.steady.used(span, scope)
+            if by_steady > by_wall:
+                used, end_ns = by_steady, self.steady.end_ns(span) + shift_ns
+            else:
+                used, end_ns = by_wall, self.wall.end_ns(span)
+            found.append(Standing(span, scope, limit if locked else used, limit, end_ns))
+        return found
+
+    def _wait_for_rate_ns(self, size_bytes: int) -> int:
+        rate = self.limits.rate_bytes_s
+        if rate is None or self.moment is None:
+            return 0
+        now_ns = self.moment.mono_ns
+        capacity = float(rate * BURST_S)
+        if self._level_mono_ns is None or now_ns < self._level_mono_ns:
+            self._level_bytes = 0.0  # a restart begins with nothing saved up, or restarts would make bursts
+        else:
+            earned = rate * (now_ns - self._level_mono_ns) / NS_PER_S
+            self._level_bytes = min(capacity, self._level_bytes + earned)
+        self._level_mono_ns = now_ns
+        # What is larger than the bucket may go when it is full, and leaves a debt.
+        missing = min(float(size_bytes), capacity) - self._level_bytes
+        return 0 if missing <= 0 else int(missing / rate * NS_PER_S) + 1
+
+    def take(self, size_bytes: int, link: Link, lease_id: int | None = None) -> Lease:
+        """Count a reservation, without asking whether it fits (ask `refusal` first; replay does not).
+
+        Args:
+            size_bytes: how much. link: over which class. lease_id: in a replay, the id it was given.
+        """
+        lease = Lease(self.next_id if lease_id is None else lease_id, size_bytes, link.counted_as)
+        self.next_id = max(self.next_id, lease.id) + 1
+        if self._waits_for_sync() and not (self.moment and self.moment.synced):
+            key = (self.guessed_ns // NS_PER_MINUTE, self.wall.day, self.steady.day, lease.link)
+            self.unplaced[key] = self.unplaced.get(key, 0) + size_bytes
+        self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day})
+        self.wall.add(self.wall.day, lease.link, size_bytes)
+        self.steady.add(self.steady.day, lease.link, size_bytes)
+        if self._level_mono_ns is not None:
+            self._level_bytes -= size_bytes
+        return lease
+
+    def settle(self, lease_id: int, used_bytes: int, events_bytes: int = 0, screens_bytes: int = 0) -> None:
+        """Replace a reservation by what was used.
+
+        Args:
+            lease_id: of a lease that is outstanding; another is ignored (a settlement may come twice).
+            used_bytes: what the wire saw. events_bytes, screens_bytes: how much of it was for what.
+        """
+        outstanding = self.leases.pop(lease_id, None)
+        if outstanding is None:
+            return
+        lease = outstanding.lease
+        difference = used_bytes - lease.reserved_bytes
+        self.overdrawn_bytes += max(0, difference)
+        for day in outstanding.wall_days:
+            self.wall.add(day, lease.link, difference)
+        for day in outstanding.steady_days:
+            self.steady.add(day, lease.link, difference)
+        kinds = self.kinds.setdefault(self.wall.day, dict.fromkeys(KINDS, 0))
+        for kind, count in zip(
+            KINDS, (events_bytes, screens_bytes, used_bytes - events_bytes - screens_bytes), strict=True
+        ):
+            kinds[kind] += count
+        if self._level_mono_ns is not None:
+            self._level_bytes -= difference
+
+    def write_off(self) -> int:
+        """Give up all outstanding leases as spent (after a crash); return their bytes."""
+        lost = sum(outstanding.lease.reserved_bytes for outstanding in self.leases.values())
+        for lease_id in list(self.leases):
+            self.settle(lease_id, self.leases[lease_id].lease.reserved_bytes)
+        return lost
+
+    # -- reporting --------------------------------------------------------------------------------------------------
+
+    def left_bytes(self, link: Link) -> int:
+        """Return the most that could be reserved now over a class of links, the rate ceiling and windows apart."""
+        sendable = self.limits.sendable.get(link.counted_as, Sendable.ALL)
+        if link is Link.OFFLINE or sendable is Sendable.NOTHING or self._is_locked():
+            return 0
+        return min((standing.left_bytes for standing in self._standings(link.counted_as)), default=UNLIMITED)
+
+    def forecast_month(self) -> int:
+        """Return the bytes of this billing period at its end, if its days go on like those of the last four weeks."""
+        return self.wall.forecast(self.first_day)
+
+    def usage(self) -> Usage:
+        """Return where the budget stands at the moment last observed."""
+        book = self.wall
+        first, after = book.period
+        by_kind = dict.fromkeys(KINDS, 0)
+        for day, kinds in self.kinds.items():
+            if first <= day < after:
+                for kind, count in kinds.items():
+                    by_kind[kind] += count
+        return Usage(
+            day_used=book.in_day[None],
+            day_limit=self.limits.day_bytes,
+            month_used=book.in_month[None],
+            month_limit=self.limits.month_bytes,
+            day_end_wall_ns=book.day_end_ns,
+            period_end_wall_ns=book.period_end_ns,
+            reserved=sum(outstanding.lease.reserved_bytes for outstanding in self.leases.values()),
+            forecast_month=self.forecast_month(),
+            by_link={
+                link: LinkUsage(
+                    book.in_day[link],
+                    self.limits.of(Span.DAY, link),
+                    book.in_month[link],
+                    self.limits.of(Span.MONTH, link),
+                )
+                for link in COUNTED_LINKS
+            },
+            by_kind=by_kind,
+            left_bytes={link: self.left_bytes(link) for link in Link},
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if self.lock is not None and self._is_locked():
+            notes.append(self.lock.reason)
+        if self.wall.day != self.steady.day:
+            days = self.wall.day - self.steady.day
+            notes.append(
+                f"the wall clock is {abs(days)} day(s) {'ahead of' if days > 0 else 'behind'} "
+                "the time that has passed: the budget of both dates is kept; synchronise the clock (NTP) to end this"
+            )
+        if self.overdrawn_bytes:
+            notes.append(f"{show_bytes(self.overdrawn_bytes)} more were sent than had been reserved")
+        return tuple(notes)
+
+    # -- persistence ------------------------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, Any]:
+        """Return everything that must outlive the process, as plain values (the rate's bucket does not)."""
+        moment = self.moment
+        if moment is None:
+            raise ValueError("observe a moment first")
+        return {
+            "zone": self.limits.time_zone,
+            "wall": self.wall.to_rows(),
+            "steady": self.steady.to_rows(),
+            "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
+            "steady_ns": self.steady_ns,
+            "synced_ns": self.synced_ns,
+            "guessed_ns": self.guessed_ns,
+            "unplaced": [
+                [minute, wall_day, steady_day, COUNTED_LINKS.index(link), count]
+                for (minute, wall_day, steady_day, link), count in self.unplaced.items()
+            ],
+            "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
+            "leases": [
+                [
+                    lease_id,
+                    it.lease.reserved_bytes,
+                    COUNTED_LINKS.index(it.lease.link),
+                    [*it.wall_days],
+                    [*it.steady_days],
+                ]
+                for lease_id, it in self.leases.items()
+            ],
+            "next_id": self.next_id,
+            "first_day": self.first_day,
+            "overdrawn": self.overdrawn_bytes,
+            "lock": None
+            if self.lock is None
+            else [self.lock.first_day, self.lock.after_day, self.lock.reason, self.lock.provisional],
+        }
+
+    @classmethod
+    def from_state(cls, limits: Limits, state: dict[str, Any]) -> Budget:
+        """Return the budget that `to_state` wrote, under limits that may have changed since.
+
+        Raises:
+            KeyError, TypeError, ValueError: that is not what it wrote.
+        """
+        budget = cls(limits)
+        budget.wall.load(state["wall"])
+        budget.steady.load(state["steady"])
+        for day, *counts in state["kinds"]:
+            budget.kinds[int(day)] = {kind: int(count) for kind, count in zip(KINDS, counts, strict=True)}
+        wall_ns, mono_ns, boot, synced = state["moment"]
+        budget.moment = Moment(int(wall_ns), int(mono_ns), bytes(boot), bool(synced))
+        budget.steady_ns = int(state["steady_ns"])
+        budget.synced_ns = None if state["synced_ns"] is None else int(state["synced_ns"])
+        budget.guessed_ns = int(state["guessed_ns"])
+        for minute, wall_day, steady_day, link, count in state["unplaced"]:
+            budget.unplaced[int(minute), int(wall_day), int(steady_day), COUNTED_LINKS[int(link)]] = int(count)
+        for lease_id, size, link, wall_days, steady_days in state["leases"]:
+            lease = Lease(int(lease_id), int(size), COUNTED_LINKS[int(link)])
+            budget.leases[lease.id] = Outstanding(lease, set(map(int, wall_days)), set(map(int, steady_days)))
+        budget.next_id = int(state["next_id"])
+        budget.first_day = int(state["first_day"])
+        budget.overdrawn_bytes = int(state["overdrawn"])
+        if state["lock"] is not None:
+            first, after, reason, provisional = state["lock"]
+            budget.lock = Lock(int(first), int(after), str(reason), bool(provisional))
+        if state["zone"] != limits.time_zone:
+            before = Calendar(str(state["zone"]))
+            for book, at_ns in ((budget.wall, clamp_wall_ns(int(wall_ns))), (budget.steady, budget.steady_ns)):
+                old, new = before.day_of(at_ns), book.calendar.day_of(at_ns)
+                if old != new:
+                    for link, count in book.days.get(old, {}).items():
+                        book.add(new, link, count)
+        return budget
+
+
+def _exceeded(standing: Standing, size_bytes: int) -> str:
+    when = "today" if standing.span is Span.DAY else "in this billing period"
+    what = "the budget" if standing.link is None else f"the budget for {standing.link} links"
+    return (
+        f"{when}, {what} of {show_bytes(standing.limit)} has {show_bytes(standing.left_bytes)} left, "
+        f"{show_bytes(size_bytes)} are needed"
+    )

@@ -1,0 +1,303 @@
+"""Shell: the commands of the archive's side: `modicum collect`, `broker` and `archive`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from codec.seal import ArchivePrivateKey
+    from transport.archive import FolderStore
+    from transport.collector import CollectorEvent
+
+ReadPrivate = Callable[[Path, str], bytes]
+"""Reads a file that only its owner may read; is given what it is, for messages."""
+
+archive_app = typer.Typer(help="Look into an archive: list, show, verify, export.", no_args_is_help=True)
+
+ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive's folder.")]
+KeyOption = Annotated[Path, typer.Option("--key", help="The archive's private key, a file that only you can read.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+PemOption = Annotated[Path | None, typer.Option(help="A PEM file, for mqtts://.")]
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+PROGRESS_STEP_S = 0.2
+
+
+def mount(app: typer.Typer, read_private: ReadPrivate) -> None:
+    """Add the commands to the program.
+
+    Args:
+        app: the program. read_private: how it reads keys and passwords.
+    """
+    global _read_private
+    _read_private = read_private
+    app.add_typer(archive_app, name="archive")
+    app.command()(collect)
+    app.command()(broker)
+
+
+_read_private: ReadPrivate
+
+
+def parse_address(url: str) -> tuple[str, int, str | None, bool]:
+    """Read a broker's address: "mqtts://[user@]host[:port]", or "mqtt://127.0.0.1[:port]" on this machine.
+
+    Returns:
+        Host, port, user and whether it is encrypted.
+
+    Raises:
+        TransportError: it is no such address, holds a password, or would send in clear over a network.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or parts.scheme not in PORTS or parts.path.strip("/"):
+        raise TransportError(f"{url!r} is no broker's address: write mqtts://host:8883, or mqtt://127.0.0.1:1883")
+    if parts.password:
+        raise TransportError(
+            "everybody sees a password in an address: put it into a file, and name it by --password-file"
+        )
+    if parts.scheme == "mqtt" and host not in LOOPBACK:
+        raise TransportError(f"{url!r} could be read on the way: use mqtts:// (mqtt:// is for this machine alone)")
+    return host, port or PORTS[parts.scheme], parts.username, parts.scheme == "mqtts"
+
+
+def collect(
+    broker: Annotated[str, typer.Option("--broker", help="mqtts://[user@]host[:port], or mqtt://127.0.0.1:port.")],
+    archive: Annotated[Path, typer.Option("--archive", help="The archive's folder; it is made.")],
+    name: Annotated[str, typer.Option("--name", help="This collector's name at the broker.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="Holds the user's password.")] = None,
+    ca: PemOption = None,
+    cert: PemOption = None,
+    key: PemOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take chunks from the broker into an archive, until stopped. Any number of collectors may run beside each other."""
+    from transport.archive import FolderStore
+    from transport.collector import Collector, CollectorSettings
+    from transport.fs import RealFiles
+    from transport.mqtt import Broker, Tls
+
+    host, port, user, encrypted = parse_address(broker)
+    settings = CollectorSettings(
+        Broker(
+            host,
+            port,
+            client_id=name or f"collector-{time.time_ns():x}",
+            username=user,
+            password=_read_private(password_file, "the password").decode().rstrip("\n") if password_file else None,
+            tls=Tls(ca_file=ca, certificate_file=cert, key_file=key) if encrypted else None,
+        )
+    )
+    show = _show_json if as_json else LiveLine(str(archive)).show
+    asyncio.run(_until_told(Collector(settings, FolderStore(RealFiles(), archive), show).run()))
+
+
+async def _until_told(work: Coroutine[object, object, None]) -> None:
+    """Run until SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+class LiveLine:
+    """One line that is written over and over on a terminal, and plain lines elsewhere.
+
+    Args:
+        where: what the line begins with.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._chunks = self._bytes = self._other = 0
+        self._devices: set[str] = set()
+        self._is_terminal = sys.stdout.isatty()
+
+    def show(self, event: CollectorEvent) -> None:
+        """Show what happened."""
+        if event.kind == "archived":
+            self._chunks += 1
+            self._bytes += event.size_bytes
+            self._devices.add(event.device)
+        elif event.kind in {"refused", "failed", "disconnected", "connected"}:
+            self._other += event.kind in {"refused", "failed"}
+            typer.echo(("\r\x1b[K" if self._is_terminal else "") + f"{event.kind}: {event.text}")
+        if self._is_terminal:
+            line = f"{self._where}: {self._chunks:,} chunks, {self._bytes:,} bytes of {len(self._devices)} devices"
+            typer.echo(f"\r\x1b[K{line}, {self._other} refused or failed", nl=False)
+        elif event.kind == "archived":
+            typer.echo(f"archived: {event.chunk_id}, {event.size_bytes:,} bytes")
+
+
+def _show_json(event: CollectorEvent) -> None:
+    fields = {"kind": event.kind, "text": event.text, "device": event.device, "bytes": event.size_bytes}
+    chunk = None if event.chunk_id is None else str(event.chunk_id)
+    typer.echo(json.dumps({"wall_ns": time.time_ns(), **fields, "chunk": chunk}, ensure_ascii=False))
+
+
+def broker(
+    directory: Annotated[Path, typer.Option("--dir", help="A folder for the broker's own files; it is made.")],
+    port: Annotated[int, typer.Option("--port", help="On 127.0.0.1; 0: a free one.")] = 0,
+    port_file: Annotated[Path | None, typer.Option(help="Write the port there once it listens.")] = None,
+) -> None:
+    """Run an MQTT broker on this machine's loopback, until stopped: for the demo, and for a machine on its own."""
+    from transport.broker import embedded
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    with embedded(directory, port) as running:
+        typer.echo(f"{running.name} listens on mqtt://{running.host}:{running.port}")
+        if port_file is not None:
+            port_file.write_text(f"{running.port}\n", encoding="ascii")
+        while running.alive:
+            time.sleep(1)
+        raise TransportError(f"the broker ({running.name}) ended by itself: its log lies in {directory}")
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(0)
+
+
+def _open(archive: Path) -> FolderStore:
+    from transport.archive import FolderStore
+    from transport.fs import RealFiles
+
+    if not archive.is_dir():
+        raise TransportError(f"there is no archive at {archive}: name the folder that `modicum collect` writes")
+    return FolderStore(RealFiles(), archive)
+
+
+def _private_key(path: Path) -> ArchivePrivateKey:
+    from codec.seal import ArchivePrivateKey
+
+    return ArchivePrivateKey.from_text(_read_private(path, "the archive's private key").decode("ascii", "replace"))
+
+
+class ProgressLine:
+    """Shows how far something is, once it takes longer than a moment.
+
+    Args:
+        what: the verb, "verified".
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown_s = time.monotonic()
+        self._is_terminal = sys.stderr.isatty()
+        self._wrote = False
+
+    def __call__(self, done: int, of: int) -> None:
+        """Show `done` of `of` chunks."""
+        now_s = time.monotonic()
+        if self._is_terminal and now_s - self._shown_s >= PROGRESS_STEP_S:
+            self._shown_s, self._wrote = now_s, True
+            typer.echo(f"\r{self._what} {done:,} of {of:,} chunks", nl=False, err=True)
+
+    def end(self) -> None:
+        """Wipe the line."""
+        if self._wrote:
+            typer.echo("\r\x1b[K", nl=False, err=True)
+
+
+@archive_app.command("ls")
+def ls(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
+    """List the chunks: device, epoch, sequence and what their headers show; needs no key."""
+    from codec.chunk import parse_header
+
+    store = _open(archive)
+    for chunk_id in store.iterate():
+        header = parse_header(store.get(chunk_id))
+        shown = {
+            "chunk": str(chunk_id),
+            "bytes": header.chunk_bytes,
+            "value": header.value,
+            "sealed_for": header.key_id.hex(),
+            "signed_by": header.signer_id.hex(),
+            "expires": _day(header.expires_day),
+        }
+        typer.echo(json.dumps(shown) if as_json else "  ".join(f"{key} {value}" for key, value in shown.items()))
+
+
+def _day(day: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(day * 86_400)) if day else "never"
+
+
+@archive_app.command("show")
+def show(
+    archive: ArchiveArgument,
+    chunk: Annotated[str, typer.Argument(help="DEVICE/EPOCH/SEQ, as `ls` prints.")],
+    key: KeyOption,
+) -> None:
+    """Show what one chunk says of itself and holds."""
+    from codec.chunk import decode_body, open_chunk
+    from codec.model import ChunkId
+    from codec.reader import Recording
+    from transport.export import describe
+
+    try:
+        device, epoch, seq = chunk.split("/")
+        chunk_id = ChunkId(device, int(epoch, 16), int(seq))
+    except ValueError:
+        raise TransportError(f"{chunk!r} is no chunk's id: copy one from `modicum archive ls`") from None
+    header, body = open_chunk(_open(archive).get(chunk_id), _private_key(key))
+    typer.echo(describe(Recording(header, decode_body(body))))
+
+
+@archive_app.command("verify")
+def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False) -> None:
+    """Decode everything, and look for damage and for holes in the sequences."""
+    from transport.export import describe_report, verify
+
+    line = ProgressLine("verified")
+    report = verify(_open(archive), _private_key(key), progress=line)
+    line.end()
+    typer.echo(json.dumps(report.to_answer()) if as_json else describe_report(report))
+    if not report.is_sound:
+        raise typer.Exit(7)  # capture.errors.Exit.DAMAGED; that layer is not imported here
+
+
+@archive_app.command("export")
+def export(
+    archive: ArchiveArgument,
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; a folder per device is made in it.")],
+    key: KeyOption,
+    purpose: Annotated[
+        str, typer.Option("--purpose", help="What it is for: what people did not agree to is left out.")
+    ],
+    device: Annotated[list[str] | None, typer.Option("--device", help="Only this device; may be repeated.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write recordings as MP4 (the screenshots) and JSON lines (everything else)."""
+    from transport.export import describe_export, export
+
+    line = ProgressLine("exported")
+    done = export(
+        _open(archive),
+        _private_key(key),
+        to,
+        purpose=purpose,
+        now_s=int(time.time()),
+        devices=tuple(device or ()),
+        progress=line,
+    )
+    line.end()
+    typer.echo(json.dumps(done.to_answer()) if as_json else describe_export(done))

@@ -1,0 +1,263 @@
+"""Shell: what happens on one connection of a device: send, listen, watch the count; ends when there is nothing to do.
+
+Guarantees: a chunk is handed to MQTT only when its bound is reserved; the spool frees a chunk only for an answer with the
+digest of its bytes; a connection whose count comes near its reservation is extended, or cut by RST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from codec.model import ChunkId
+from transport import wire
+from transport.account import EVENTS_VALUE, Account, Disk
+from transport.errors import QuotaExceeded, StorageFailed, TooLarge
+from transport.limits import Link
+from transport.messages import Malformed, digest_of, parse_answer, up_topic
+from transport.metering import MARGIN_BYTES
+from transport.mqtt import NO_SUBSCRIBER, Connection
+from transport.session import HasSize, Session
+from transport.spool import Entry, Gap, Spool
+
+GUARD_STEP_S = 0.02
+"""While something is being sent, the wire's count is looked at this often (transport/metering.py says why)."""
+
+EXTEND_BYTES = 16_384
+"""How much more is reserved when a connection loses more than was foreseen."""
+
+READ_PAUSE_S = 60.0
+"""A chunk that the disk would not read is tried again after so long."""
+
+REFUSED_PAUSE_S = 1.0
+"""While others are on their way, a chunk that the budget refused is tried again at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What may be sent now. link: the link's class, OFFLINE = nothing. min_value: only chunks worth at least this."""
+
+    link: Link
+    min_value: int = 0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was sent since the start. unheard: the broker said that no collector listens."""
+
+    sent_chunks: int = 0
+    archived_chunks: int = 0
+    archived_bytes: int = 0
+    refused_chunks: int = 0
+    malformed_answers: int = 0
+    wire_bytes: int = 0
+    loss_ratio: float = 0.0
+    unheard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an exchange works with; the publisher keeps it across connections.
+
+    Attributes:
+        permit: asked before each step. changed: set when something may have become possible. disk: runs blocking work.
+        report: tells the progress. lose: tells what will never arrive. stay_s: how long to stay with nothing to do, given
+        the seconds until the next sending (None = unknown).
+    """
+
+    spool: Spool
+    session: Session
+    totals: Totals
+    permit: Callable[[], Permit]
+    changed: asyncio.Event
+    disk: Disk
+    report: Callable[[str, float | None], Awaitable[None]]
+    lose: Callable[[list[Gap]], Awaitable[None]]
+    stay_s: Callable[[float | None], float]
+
+
+class Exchange:
+    """See the module."""
+
+    def __init__(self, parts: Parts, connection: Connection, account: Account) -> None:
+        self._parts = parts
+        self._connection = connection
+        self._account = account
+        self._topic = up_topic(parts.session.device)
+        self._sending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until there is nothing left to send and to wait for.
+
+        Raises:
+            ExceptionGroup: of TransportErrors; QuotaExceeded among them when the budget ended it.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [
+                tasks.create_task(self._listen(), name="listen"),
+                tasks.create_task(self._watch_the_count(), name="watch the count"),
+            ]
+            await self._send(tasks)
+            for helper in helpers:
+                helper.cancel()
+
+    async def _send(self, tasks: asyncio.TaskGroup) -> None:
+        parts = self._parts
+        idle_since: float | None = None
+        while self._connection.alive and not parts.totals.unheard:
+            parts.changed.clear()
+            permit = parts.permit()
+            if permit.link is Link.OFFLINE:
+                return
+            wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+            chosen = await self._choose(permit, wall_ns, now_ns)
+            if chosen is not None:
+                idle_since = None
+                if await self._start(chosen, permit, tasks):
+                    continue
+                await self._wait("sending", REFUSED_PAUSE_S)
+                continue
+            next_s = await self._next_s(wall_ns, now_ns)
+            if parts.session.in_flight:
+                await self._wait("sending", next_s)
+                continue
+            idle_since = idle_since or time.monotonic()
+            stay_s = parts.stay_s(next_s) - (time.monotonic() - idle_since)
+            if stay_s <= 0:
+                return
+            await self._wait("idle", stay_s if next_s is None else min(stay_s, next_s))
+
+    async def _choose(self, permit: Permit, wall_ns: int, now_ns: int) -> HasSize | None:
+        parts = self._parts
+        known = parts.session.known
+
+        def look() -> list[Entry]:
+            return parts.spool.ready(wall_ns, min_value=permit.min_value, skip=known, most=1)
+
+        return parts.session.choose(now_ns, await parts.disk(look), min_value=permit.min_value)
+
+    async def _next_s(self, wall_ns: int, now_ns: int) -> float | None:
+        """Return in how long something will be due, or None."""
+        ready_ns = await self._parts.disk(lambda: self._parts.spool.next_ready_wall_ns(wall_ns))
+        due_ns = self._parts.session.next_due_ns(now_ns)
+        waits = [(moment - now) / 1e9 for moment, now in ((due_ns, now_ns), (ready_ns, wall_ns)) if moment is not None]
+        return max(0.0, min(waits)) if waits else None
+
+    async def _wait(self, state: str, seconds: float | None) -> None:
+        await self._parts.report(state, seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._parts.changed.wait()
+
+    async def _start(self, chosen: HasSize, permit: Permit, tasks: asyncio.TaskGroup) -> bool:
+        """Begin to send a chunk; False: the budget does not admit it while others are on their way.
+
+        Raises:
+            QuotaExceeded: it does not, and nothing is on its way.
+        """
+        parts, chunk_id = self._parts, chosen.chunk_id
+        try:
+            chunk = await parts.disk(lambda: parts.spool.read(chunk_id))
+        except StorageFailed:
+            parts.session.postpone(chosen, time.monotonic_ns(), READ_PAUSE_S)
+            return True
+        if chunk is None:
+            parts.session.forget(chunk_id)
+            await parts.lose([])
+            return True
+        bound = wire.chunk_bound(
+            len(self._topic),
+            len(chunk),
+            self._connection.path,
+            mqtt5=self._connection.mqtt5,
+            loss_ratio=parts.totals.loss_ratio,
+        )
+        try:
+            await self._account.reserve(bound, link=permit.link, value=chosen.value)
+        except QuotaExceeded:
+            if parts.session.in_flight == 0:
+                raise
+            return False
+        self._account.meter.start(chunk_id, bound)
+        self._sending.set()
+        parts.session.start(chosen, digest_of(chunk), time.monotonic_ns())
+        parts.totals.sent_chunks += 1
+        tasks.create_task(self._publish(chosen, chunk), name=f"publish {chunk_id}")
+        return True
+
+    async def _publish(self, chosen: HasSize, chunk: bytes) -> None:
+        """Publish one chunk and note what became of it; what ends the connection ends the exchange."""
+        parts, chunk_id = self._parts, chosen.chunk_id
+        try:
+            code = await self._connection.publish(self._topic, chunk)
+            now_ns = time.monotonic_ns()
+            self._account.note_sent(chosen.value, len(chunk))
+            if code == NO_SUBSCRIBER:
+                parts.totals.unheard = True
+                parts.session.unheard(chunk_id, now_ns, 0.0)
+            else:
+                parts.session.published(chunk_id, now_ns)
+        except TooLarge as error:
+            parts.session.forget(chunk_id)
+            why = str(error)
+            await parts.lose(await parts.disk(lambda: parts.spool.refuse([chunk_id], why)))
+        except BaseException:
+            parts.session.failed(chunk_id, time.monotonic_ns())
+            raise
+        finally:
+            self._account.meter.observe(self._connection.wire_bytes() or 0)
+            self._account.meter.done(chunk_id)
+            parts.changed.set()
+        await self._account.settle()
+
+    async def _listen(self) -> None:
+        """Take the collector's answers."""
+        parts = self._parts
+        async for message in self._connection.messages():
+            try:
+                answer = parse_answer(message.payload)
+            except Malformed:
+                parts.totals.malformed_answers += 1
+                continue
+            verdicts = parts.session.answered(answer, time.monotonic_ns())
+            archived = list(verdicts.archived)
+            archived += [chunk_id for chunk_id, digest in verdicts.unknown if await self._is_ours(chunk_id, digest)]
+            freed = await parts.disk(lambda ids=archived: parts.spool.ack(ids))  # type: ignore[misc]  # bound early
+            parts.totals.archived_chunks += len(freed)
+            parts.totals.archived_bytes += sum(entry.size_bytes for entry in freed)
+            for chunk_id, why in verdicts.refused:
+                gaps = await parts.disk(lambda c=chunk_id, w=why: parts.spool.refuse([c], w))  # type: ignore[misc]
+                parts.totals.refused_chunks += len(gaps)
+                await parts.lose(gaps)
+            parts.changed.set()
+
+    async def _is_ours(self, chunk_id: ChunkId, digest: bytes) -> bool:
+        """Tell whether a chunk of the spool (sent before a restart) has this digest."""
+        try:
+            chunk = await self._parts.disk(lambda: self._parts.spool.read(chunk_id))
+        except StorageFailed:
+            return False
+        return chunk is not None and digest_of(chunk) == digest
+
+    async def _watch_the_count(self) -> None:
+        """While something is being sent, keep the reservation ahead of the wire's count, or cut."""
+        meter = self._account.meter
+        while True:
+            await self._sending.wait()
+            used = self._connection.wire_bytes()
+            if used is None:
+                return  # the system does not count: bounds have to do, and are charged in full
+            meter.observe(used)
+            if not meter.sending:
+                self._sending.clear()
+                continue
+            if meter.left < MARGIN_BYTES:
+                try:
+                    await self._account.reserve(EXTEND_BYTES, link=self._parts.permit().link, value=EVENTS_VALUE)
+                except QuotaExceeded:
+                    self._connection.abort("the reserved bytes are used up")
+                    return
+            await asyncio.sleep(GUARD_STEP_S)

@@ -1,0 +1,141 @@
+"""Pure: topics, and the collector's answer to a device.
+
+An answer goes to `modicum/v1/<device>/ack`, as msgpack:
+
+    {"v": 1, "e": epoch, "a": [[seq, digest], …], "n": [[digest, code, retry_s], …]}
+
+`a` names archived chunks; `digest` is the first 8 bytes of the SHA-256 of what is in the archive, so that a device frees only
+what really lies there. `n` names chunks that were refused, by digest alone, since a malformed one has no readable id.
+Answers are idempotent; one that gets lost makes the device send again, and the collector answer again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgpack
+
+from codec.model import DEVICE_PATTERN
+from transport.errors import TransportError
+
+VERSION = 1
+DIGEST_BYTES = 8
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWERED = 1024
+"""Chunks in one answer; limits on what is accepted from the network."""
+
+UP = "up"
+ACK = "ack"
+_UP_TOPIC = re.compile(r"modicum/v1/([a-z0-9-]{4,32})/up")
+
+
+class Malformed(TransportError):
+    """A message is not what its topic promises: count it and go on."""
+
+
+class NackCode(IntEnum):
+    """Why a chunk was not archived. The device gives it up, but for LATER."""
+
+    TOO_LARGE = 1
+    BAD_SIGNATURE = 2
+    UNKNOWN_KEY = 3
+    ERASED = 4  # its owner had it erased: it is not to come back
+    LATER = 5  # the archive cannot take it now
+    MALFORMED = 6
+    WRONG_DEVICE = 7  # the topic names another device than the chunk
+    CONFLICT = 8  # the archive holds something else under this id
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """A refusal. digest: of the refused bytes. code: why. retry_s: for LATER, when to try again."""
+
+    digest: bytes
+    code: NackCode
+    retry_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a collector tells a device. epoch: of `acks`. acks: (seq, digest). nacks: refusals."""
+
+    epoch: int
+    acks: tuple[tuple[int, bytes], ...] = ()
+    nacks: tuple[Nack, ...] = ()
+
+
+def up_topic(device: str) -> str:
+    """Return where a device publishes its chunks."""
+    return f"modicum/v1/{device}/{UP}"
+
+
+def ack_topic(device: str) -> str:
+    """Return where a device is answered."""
+    return f"modicum/v1/{device}/{ACK}"
+
+
+def up_filter(*, group: str | None) -> str:
+    """Return what a collector subscribes to. group: of collectors that share the work (MQTT 5), None = alone."""
+    topic = f"modicum/v1/+/{UP}"
+    return f"$share/{group}/{topic}" if group else topic
+
+
+def device_of(topic: str) -> str | None:
+    """Return whose up-topic this is, or None when it is not one."""
+    match = _UP_TOPIC.fullmatch(topic)
+    return match.group(1) if match and DEVICE_PATTERN.fullmatch(match.group(1)) else None
+
+
+def digest_of(chunk: bytes) -> bytes:
+    """Return the digest by which answers name a chunk's bytes."""
+    return hashlib.sha256(chunk).digest()[:DIGEST_BYTES]
+
+
+def pack_answer(answer: Answer) -> bytes:
+    """Return an answer's payload."""
+    return bytes(
+        msgpack.packb(
+            {
+                "v": VERSION,
+                "e": answer.epoch,
+                "a": [[seq, digest] for seq, digest in answer.acks],
+                "n": [[nack.digest, int(nack.code), nack.retry_s] for nack in answer.nacks],
+            }
+        )
+    )
+
+
+def parse_answer(payload: bytes) -> Answer:
+    """Return the answer in a payload.
+
+    Raises:
+        Malformed: it is not one, or is over a limit.
+    """
+    if len(payload) > MAX_ANSWER_BYTES:
+        raise Malformed(f"an answer of {len(payload):,} bytes is over the limit of {MAX_ANSWER_BYTES:,}")
+    try:
+        fields = msgpack.unpackb(payload, max_array_len=MAX_ANSWERED, max_map_len=16, max_str_len=64, max_ext_len=0)
+        if fields["v"] != VERSION:
+            raise Malformed(f"an answer of version {fields['v']!r}, not {VERSION}")
+        acks = tuple((_number(seq, 32), _digest(digest)) for seq, digest in fields["a"])
+        nacks = tuple(
+            Nack(_digest(digest), NackCode(code), _number(retry_s, 31)) for digest, code, retry_s in fields["n"]
+        )
+        return Answer(_number(fields["e"], 32), acks, nacks)
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        raise Malformed(f"not an answer: {error}") from error
+
+
+def _number(value: object, bits: int) -> int:
+    if type(value) is not int or not 0 <= value < 1 << bits:
+        raise ValueError("a number out of range")
+    return value
+
+
+def _digest(value: object) -> bytes:
+    if type(value) is not bytes or len(value) != DIGEST_BYTES:
+        raise ValueError("a digest of the wrong size")
+    return value
