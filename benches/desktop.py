@@ -160,7 +160,7 @@ class VirtualDesktop:
             "XDG_RUNTIME_DIR": str(runtime),
             "XDG_SESSION_TYPE": "x11",
             "DBUS_SESSION_BUS_ADDRESS": "disabled:",  # or applications would talk to the real person's session
-            "GSETTINGS_BACKEND": "memory",
+            "GSETTINGS_BACKEND": "keyfile",
             "NO_AT_BRIDGE": "1",
             "GTK_OVERLAY_SCROLLING": "0",
         }
@@ -168,6 +168,7 @@ class VirtualDesktop:
         self._person = _as_person()
         self.display = self.connect()
         self.display.paint_background(furniture.BACKGROUND)
+        self.display.stop_key_repeat()
         if not _which("openbox"):
             raise DesktopError("a virtual desktop needs openbox: run `deploy/packages demo` (as root)")
         self.start(["openbox", "--config-file", str(self.home / ".config/openbox/rc.xml")], name="openbox")

@@ -85,11 +85,19 @@ def commands(home: Path, url: str, size: tuple[int, int]) -> dict[str, list[list
 
 def furnish(home: Path, size: tuple[int, int]) -> None:
     """Make the person's home folder: settings and work files."""
-    for folder in ("work", ".config/openbox", ".config/tint2", ".config/gtk-3.0", ".config/browser/Default"):
+    for folder in (
+        "work",
+        ".config/openbox",
+        ".config/tint2",
+        ".config/gtk-3.0",
+        ".config/glib-2.0/settings",
+        ".config/browser/Default",
+    ):
         (home / folder).mkdir(parents=True, exist_ok=True)
     (home / ".config/openbox/rc.xml").write_bytes(_openbox(size))
     (home / ".config/tint2/tint2rc").write_text(TINT2)
     (home / ".config/gtk-3.0/settings.ini").write_text(GTK)
+    (home / ".config/glib-2.0/settings/keyfile").write_text(EDITOR)
     # The window manager draws the browser's frame, as it does every other's; no questions at its start.
     preferences = {
         "browser": {"custom_chrome_frame": False, "has_seen_welcome_page": True},
@@ -172,6 +180,11 @@ gtk-icon-theme-name=Adwaita
 gtk-font-name=DejaVu Sans 10
 gtk-cursor-blink=true
 gtk-enable-animations=true
+"""
+
+EDITOR = """\
+[org/xfce/mousepad/preferences/view]
+word-wrap=true
 """
 
 BASHRC = r"""

@@ -12,6 +12,9 @@ from benches import human
 from benches.display import Display
 from benches.truth import Truth
 
+STALL_S = 0.02
+"""When something comes so much later than meant, what follows is put off as well."""
+
 LEFT, MIDDLE, RIGHT, WHEEL_UP, WHEEL_DOWN = 1, 2, 3, 4, 5
 
 
@@ -27,6 +30,9 @@ class Hands:
         rng: makes the movements; the same seed makes the same ones.
         truth: where everything that is done is noted.
         stop: ends whatever is being done, from another thread.
+
+    Attributes:
+        untyped: what is missing of the latest text.
     """
 
     def __init__(self, display: Display, rng: Random, truth: Truth, stop: threading.Event) -> None:
@@ -38,6 +44,7 @@ class Hands:
         self._keys_down: dict[int, str] = {}
         self._buttons_down: set[int] = set()
         self._at = display.pointer()
+        self.untyped = ""
 
     @contextlib.contextmanager
     def until(self, monotonic_s: float) -> Iterator[None]:
@@ -62,13 +69,11 @@ class Hands:
 
     def move(self, x: float, y: float, target_px: float = 30) -> None:
         """Move the pointer to a place, as to a target of that width."""
-        goal = (
-            min(max(0, round(x)), self._display.width_px - 1),
-            min(max(0, round(y)), self._display.height_px - 1),
-        )
-        start = time.monotonic()
-        for step, point in enumerate(human.path(self._at, goal, target_px, self._rng), 1):
-            self._sleep(start + step / human.REPORT_RATE_HZ - time.monotonic())
+        goal = self._inside(round(x), round(y))
+        due_s = time.monotonic()
+        for ideal in human.path(self._at, goal, target_px, self._rng):
+            due_s = self._keep_pace(due_s + 1 / human.REPORT_RATE_HZ)
+            point = self._inside(*ideal)
             if point != self._at:  # a mouse that lies still reports nothing
                 self._display.move(*point)
                 self._at = point
@@ -119,9 +124,9 @@ class Hands:
             self._truth.add("wheel", button=button, x=self._at[0], y=self._at[1])
 
     def type(self, text: str, *, typo_ratio: float = 0.015) -> None:
-        """Type a text; newlines are Return."""
+        """Type a text; newlines are Return. When the time is up, `untyped` holds the rest."""
         strokes = human.strokes(text, self._rng, typo_ratio=typo_ratio)
-        events: list[tuple[float, bool, str]] = []
+        events: list[tuple[float, bool, str, int]] = []
         at = 0.0
         for i, stroke in enumerate(strokes):
             at += stroke.wait_ms
@@ -131,12 +136,15 @@ class Hands:
             if following and (shifted or self._shifted(following.char) or following.char == stroke.char):
                 hold = min(hold, following.wait_ms * 0.6)  # no rollover across Shift, nor with the same key
             if shifted:
-                events += [(at - min(60, stroke.wait_ms * 0.3), True, "Shift"), (at + hold * 1.1, False, "Shift")]
-            events += [(at, True, stroke.char), (at + hold, False, stroke.char)]
-        start = time.monotonic()
-        for at, down, name in sorted(events, key=lambda event: event[0]):
-            self._sleep(start + at / 1000 - time.monotonic())
+                events.append((at - min(60, stroke.wait_ms * 0.3), True, "Shift", 0))
+                events.append((at + hold * 1.1, False, "Shift", 0))
+            events += [(at, True, stroke.char, stroke.done), (at + hold, False, stroke.char, stroke.done)]
+        self.untyped = text
+        due_s, before = time.monotonic(), 0.0
+        for at, down, name, done in sorted(events, key=lambda event: event[0]):
+            due_s, before = self._keep_pace(due_s + (at - before) / 1000), at
             self._key(name, down=down)
+            self.untyped = text[done:] if done else self.untyped
 
     def press(self, keys: str, times: int = 1) -> None:
         """Press keys together, e.g. "Control+End" or "Down"."""
@@ -158,6 +166,16 @@ class Hands:
             self._key(name, down=False)
 
     # --- how ---
+
+    def _keep_pace(self, due_s: float) -> float:
+        """Wait until a moment and return it; on a machine that stalled return now, for a hand does not catch up."""
+        self._sleep(due_s - time.monotonic())
+        now_s = time.monotonic()
+        return now_s if now_s - due_s > STALL_S else due_s
+
+    def _inside(self, x: int, y: int) -> tuple[int, int]:
+        """Return the nearest point on the screen, as the server does."""
+        return min(max(0, x), self._display.width_px - 1), min(max(0, y), self._display.height_px - 1)
 
     def _sleep(self, wait_s: float) -> None:
         left = self._until - time.monotonic()

@@ -27,11 +27,13 @@ class Stroke:
         char: the character or the name of a key.
         wait_ms: from the press before to this press.
         hold_ms: from press to release; longer than the next `wait_ms` is rollover.
+        done: how many characters of the text stand there after it.
     """
 
     char: str
     wait_ms: float
     hold_ms: float
+    done: int
 
 
 def move_duration_s(distance_px: float, target_px: float, rng: Random) -> float:
@@ -105,17 +107,17 @@ def strokes(text: str, rng: Random, *, typo_ratio: float = 0.015) -> list[Stroke
     """
     found: list[Stroke] = []
     before = ""
-    for char in text:
+    for i, char in enumerate(text):
         if char in NEIGHBOURS and rng.random() < typo_ratio:
-            found.append(_stroke(NEIGHBOURS[char], before, rng))
-            found.append(Stroke("BackSpace", rng.lognormvariate(math.log(330), 0.3), rng.gauss(90, 15)))
+            found.append(_stroke(NEIGHBOURS[char], before, rng, i))
+            found.append(Stroke("BackSpace", rng.lognormvariate(math.log(330), 0.3), rng.gauss(90, 15), i))
             before = ""
-        found.append(_stroke(char, before, rng))
+        found.append(_stroke(char, before, rng, i + 1))
         before = char
     return found
 
 
-def _stroke(char: str, before: str, rng: Random) -> Stroke:
+def _stroke(char: str, before: str, rng: Random, done: int) -> Stroke:
     mean_ms = 165.0
     if char == before:
         mean_ms = 150  # the finger is there already
@@ -125,7 +127,7 @@ def _stroke(char: str, before: str, rng: Random) -> Stroke:
         mean_ms = 210
     elif not char.isalpha() and char != " ":
         mean_ms = 260
-    return Stroke(char, rng.lognormvariate(math.log(mean_ms), 0.32), max(35.0, rng.gauss(112, 24)))
+    return Stroke(char, rng.lognormvariate(math.log(mean_ms), 0.32), max(35.0, rng.gauss(112, 24)), done)
 
 
 def wheel_waits_ms(clicks: int, rng: Random) -> list[float]:

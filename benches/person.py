@@ -21,7 +21,7 @@ Box = tuple[int, int, int, int]
 
 ACTIVITIES = ("browsing", "typing", "form", "terminal", "scrolling", "numbers", "video", "idle")
 NEEDS_BROWSER = {"browsing", "form", "scrolling", "numbers", "video"}
-SHARES = {"browsing": 10, "typing": 11, "form": 10, "terminal": 8, "scrolling": 7, "numbers": 6, "video": 5, "idle": 3}
+SHARES = {"browsing": 9, "typing": 11, "form": 15, "terminal": 7, "scrolling": 6, "numbers": 5, "video": 4, "idle": 3}
 """Seconds of a minute that each activity gets in `work`."""
 
 ANSWER_S = 6.0
@@ -64,6 +64,8 @@ class Person:
         desktop.site.listen(self._on_page)
         self._last_change: dict[str, object] = {}
         self._editor_begun = False
+        self._unwritten = ""
+        self._half_a_command = False
 
     def work(self, seconds: float, activities: Sequence[str] = ACTIVITIES) -> dict[str, int]:
         """Do a mixture of activities, each for its share of every minute.
@@ -267,7 +269,11 @@ class Person:
             self._editor_begun = True
         self._hands.press("Control+End")
         for _ in range(self._rng.randint(1, 2)):
-            self._hands.type(self._rng.choice(phrases.SENTENCES) + self._rng.choice([" ", "\n"]))
+            text = self._unwritten or self._rng.choice(phrases.SENTENCES) + self._rng.choice([" ", " ", "\n"])
+            try:
+                self._hands.type(text)
+            finally:
+                self._unwritten = self._hands.untyped  # goes on there next time
             self._hands.pause(0.9)
         chance = self._rng.random()
         if chance < 0.35:
@@ -308,7 +314,11 @@ class Person:
         if window is None:
             self._hands.pause(1.0)
             return
+        if self._half_a_command:
+            self._hands.press("Control+u")
+        self._half_a_command = True
         self._hands.type(self._rng.choice(phrases.COMMANDS) + "\n", typo_ratio=0.01)
+        self._half_a_command = False
         self._hands.pause(1.2)
         if self._rng.random() < 0.25:
             self._hands.move(window.x + window.width * 0.5, window.y + window.height * 0.5, 150)

@@ -1,20 +1,33 @@
-"""Train the priors that method B of the events codec ships: `python -m benches.train_prior pointer|keys PATH… -o FILE`.
+"""Train the priors and dictionaries that the events codec ships: `python -m benches.train_prior PATH… --into
+codec/data`.
 
-Any recording in the layouts that `benches.events` reads will do. A new prior needs a new name and a new method number
-(see `docs/format-events.md`): chunks written with the old one stay readable only with the old one.
+Pointer recordings in any layout that `benches.recordings` reads; every fourth is also replayed at 125 Hz to 1 kHz,
+as a mouse reports where no browser coalesces. Keystrokes are invented (`benches.persons`), unless recordings hold
+some: nobody's typing is needed. New files need new names and a new method number (docs/format-events.md): what was
+written with the old ones needs the old ones.
 """
 
 from __future__ import annotations
 
+import argparse
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import zstandard
 
-from codec import mixing
+from benches.persons import Typist, move_hand
+from benches.recordings import Recording, cut, read_recordings
+from codec import columns, mixing, motion, motion_reader, rhythm
+from codec.beat import choose_period
+from codec.context import Table
 from codec.mixing import INPUTS, Decisions, Model, Prior, block_ends, expand
+from codec.model import KeyEvents, PointerEvents
 from codec.prior import read_prior, write_prior
+from codec.strokes import pair
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -22,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """What is coded of one chunk, field by field: symbols and contexts; `first` rows of a field are left out."""
+    """What is coded of one chunk, field by field: symbols (-1: none) and contexts."""
 
     symbols: tuple[Ints, ...]
     contexts: tuple[Ints, ...]
@@ -54,7 +67,7 @@ def balanced_splits(weights: Floats) -> bytes:
 
 def count_cells(prior: Prior, chunks: Iterable[Rows]) -> tuple[Floats, Floats]:
     """Count, for every cell, the decisions it saw and the ones among them."""
-    cells = len(prior.chance)
+    cells = prior.cells
     seen, ones = np.zeros(cells), np.zeros(cells)
     for chunk in chunks:
         for field, symbols, contexts in zip(prior.fields, chunk.symbols, chunk.contexts, strict=True):
@@ -120,7 +133,8 @@ def train(
     for index, count in enumerate(symbols):
         use = np.zeros(count)
         for chunk in everything:
-            use += np.bincount(chunk.symbols[index], minlength=count) * chunk.weight
+            here = chunk.symbols[index]
+            use += np.bincount(here[here >= 0], minlength=count) * chunk.weight
         splits.append(balanced_splits(use))
     starts = [np.full((INPUTS, count - 1), 0.25) for count in symbols]
     bare = read_prior(write_prior(splits, starts, *(np.zeros(_cells(symbols, sizes)),) * 2), symbols, sizes)
@@ -157,3 +171,124 @@ def cost_bits(prior: Prior, chunk: Rows) -> list[float]:
         p = mixing.SQUASH[np.clip(total, -2048, 2047) + 2048] / 65536
         costs.append(float(-np.log2(np.where(decisions.bit, p, 1 - p)).sum()))
     return costs
+
+
+FOLDS = 4
+RATES_HZ = (125, 250, 500, 1000)
+REPLAYED_WEIGHT = 0.25
+DICTIONARY_BYTES = 1 << 14
+
+
+def faster(pointer: PointerEvents, rate_hz: int) -> PointerEvents:
+    """Return a motion as a source of a higher rate would have reported it: smooth between its points, zero moves
+    left out."""
+    t, x, y = (c.astype(np.float64) for c in (pointer.t_ms, pointer.x, pointer.y))
+    rows: list[tuple[int, int, int, int]] = []
+    period = 1000 / rate_hz
+    for i in range(1, len(t) - 2):
+        rows.append((int(t[i]), int(pointer.kind[i]), int(x[i]), int(y[i])))
+        span = t[i + 1] - t[i]
+        if pointer.kind[i + 1] > 1 or not period < span < 60:
+            continue
+        for s in np.arange(period, span, period) / span:
+            # Catmull-Rom through the four points around.
+            place = [
+                0.5
+                * (
+                    2 * c[i]
+                    + (c[i + 1] - c[i - 1]) * s
+                    + (2 * c[i - 1] - 5 * c[i] + 4 * c[i + 1] - c[i + 2]) * s**2
+                    + (3 * c[i] - c[i - 1] - 3 * c[i + 1] + c[i + 2]) * s**3
+                )
+                for c in (x, y)
+            ]
+            row = (int(t[i] + s * span), int(pointer.kind[i + 1]), round(place[0]), round(place[1]))
+            if row[2:] != rows[-1][2:]:
+                rows.append(row)
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    return PointerEvents(
+        table[:, 0].copy(), table[:, 1].astype(np.uint8), table[:, 2].astype(np.int32), table[:, 3].astype(np.int32)
+    )
+
+
+def _rows(table: Table, weight: float) -> Rows:
+    return Rows(table.symbols, table.contexts, weight)
+
+
+def pointer_folds(recordings: Sequence[Recording]) -> list[list[tuple[PointerEvents, float]]]:
+    """Return chunks of a minute with their weights, one person in one fold only."""
+    folds: list[list[tuple[PointerEvents, float]]] = [[] for _ in range(FOLDS)]
+    persons = sorted({recording.person for recording in recordings})
+    for number, recording in enumerate(recordings):
+        fold = folds[zlib.crc32(recording.person.encode()) % FOLDS]
+        fold += [(piece.pointer, 1.0) for piece in cut(recording, 60_000) if len(piece.pointer)]
+        if number % 4 == 0:
+            quick = faster(recording.pointer, RATES_HZ[number // 4 % len(RATES_HZ)])
+            for piece in cut(Recording("", "", quick, KeyEvents.empty()), 60_000):
+                fold.append((piece.pointer, REPLAYED_WEIGHT))
+    for seed in range(max(8, len(persons) // 3)):
+        made = move_hand(seed, 60_000, rate_hz=(60, *RATES_HZ)[seed % 5])
+        folds[seed % FOLDS].append((made, REPLAYED_WEIGHT))
+    return folds
+
+
+def train_pointer(folds: Sequence[Sequence[tuple[PointerEvents, float]]], tell: Callable[[str], None]) -> bytes:
+    """Train the pointer's prior."""
+    rows: list[list[Rows]] = []
+    for fold in folds:
+        rows.append([])
+        for p, weight in fold:
+            t, kind, x, y = (c.astype(np.int64) for c in (p.t_ms, p.kind, p.x, p.y))
+            rows[-1].append(_rows(motion.describe(t, kind, x, y, choose_period(t)), weight))
+    return train(rows, motion.SYMBOLS, motion.CONTEXT_SIZES, tell)
+
+
+def key_pieces(recordings: Sequence[Recording], persons: int) -> list[KeyEvents]:
+    """Return chunks of typing: those recorded, and two minutes of each of some invented persons."""
+    pieces = [piece.keys for recording in recordings for piece in cut(recording, 60_000) if len(piece.keys)]
+    return [*pieces, *(Typist(seed).type_for(120_000) for seed in range(persons))]
+
+
+def train_keys(pieces: Sequence[KeyEvents], tell: Callable[[str], None]) -> bytes:
+    """Train the keys' prior."""
+    strokes = [made for made in map(pair, pieces) if made is not None and len(made)]
+    folds = [[_rows(rhythm.describe(s), 1.0) for s in strokes[fold::FOLDS]] for fold in range(FOLDS)]
+    return train(folds, rhythm.SYMBOLS, rhythm.CONTEXT_SIZES, tell)
+
+
+def train_dictionary(contents: Sequence[bytes], size_bytes: int) -> bytes:
+    """Train a dictionary for method A on what it would compress."""
+    return zstandard.train_dictionary(size_bytes, list(contents), level=19).as_bytes()
+
+
+def main() -> None:
+    """Train everything and write it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("paths", nargs="+", help="recordings: files, folders, archives")
+    parser.add_argument("--into", type=Path, required=True, help="the folder to write to")
+    parser.add_argument("--persons", type=int, default=160, help="how many invented typists")
+    parser.add_argument("--only", choices=("pointer", "keys", "dictionaries"))
+    args = parser.parse_args()
+    recordings = read_recordings(args.paths)
+    folds = pointer_folds(recordings)
+    pieces = key_pieces(recordings, args.persons)
+    made: dict[str, Callable[[], bytes]] = {}
+    if args.only in (None, "pointer"):
+        made[motion_reader.PRIOR] = lambda: train_pointer(folds, print)
+    if args.only in (None, "keys"):
+        made[rhythm.PRIOR] = lambda: train_keys(pieces, print)
+    if args.only in (None, "dictionaries"):
+        strokes = [s for s in map(pair, pieces) if s is not None and len(s)]
+        motions = [columns.pointer_content(p) for fold in folds for p, _ in fold]
+        made[columns.POINTER_DICTIONARY] = lambda: train_dictionary(motions, DICTIONARY_BYTES)
+        made[columns.KEY_DICTIONARY] = lambda: train_dictionary(
+            [columns.stroke_content(s) for s in strokes], DICTIONARY_BYTES // 2
+        )
+    for name, make in made.items():
+        data = make()
+        (args.into / name).write_bytes(data)
+        print(f"{name}: {len(data):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,14 +31,13 @@ from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
 from capture.ladder import Upload
-from capture.packer import VALUE_MOTION, Packed, Stamp
+from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
 from codec.screen import Effort
-from codec.thin import Thinning
 
 if TYPE_CHECKING:
     from capture.config import Config
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from transport.exchange import Permit
     from transport.limits import LinkUsage, Usage
     from transport.mqtt import Broker
-    from transport.publisher import Progress
+    from transport.publisher import Progress, Publisher
     from transport.spool import Gap
 
 NS_PER_MS = 1_000_000
@@ -265,9 +264,6 @@ class Agent:
                 self.conductor.suspend(cause, reason)
             elif not holds:
                 self.conductor.lift(cause)
-        if power.sleeping:
-            self.chunker.close_events()
-            self.chunker.close_screens()
         self.steering.ask()
         if self._publisher is not None:
             self._publisher.wake()
@@ -282,6 +278,8 @@ class Agent:
             battery_ratio=power.battery_ratio,
             power_warning=power.warning,
             power_saver=power.power_saver,
+            hot=usage.hot,
+            load_ratio=usage.load_ratio,
             own_cpu_ratio=usage.cpu_ratio,
             link=effects.link_class(self.config, network.link, network.name),
             network=network.name,
@@ -386,11 +384,7 @@ def milliseconds(duration: timedelta) -> int:
 
 def thinning_of(plan: Plan) -> Thinning:
     """Return the lossy steps of a plan."""
-    return Thinning(
-        move_interval_ms=plan.move_interval_ms,
-        drop_zero_moves=plan.move_interval_ms > 0,
-        tolerance_px=plan.tolerance_px,
-    )
+    return Thinning(plan.move_interval_ms, plan.tolerance_px)
 
 
 def purses_of(usage: Usage) -> dict[str, tuple[Purse, ...]]:

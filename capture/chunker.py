@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from capture.camera import Camera, Reel
-from capture.packer import Packed, Stamp, pack_draft, pack_screens
+from capture.packer import Packed, Stamp, Thinning, pack_draft, pack_screens
 from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
-from codec.thin import Thinning
 
 NS_PER_MS = 1_000_000
 MAX_WAITING_BYTES = 32 << 20
@@ -173,6 +172,13 @@ class Chunker:
         """Close what has reached a limit; called after each frame and when a draft is full."""
         self._due()
 
+    @property
+    def open(self) -> int:
+        """How many future chunks are open or on their way to the spool."""
+        reel = self._camera.reel if self._camera is not None else None
+        waiting = len(self._waiting) + len(self._tasks)
+        return waiting + (self._recorder.opened_ms is not None) + (reel is not None and reel.frames > 0)
+
     def close_events(self) -> None:
         """Close the open draft and begin to store it."""
         draft = self._recorder.close(self._now_ms())
@@ -192,12 +198,18 @@ class Chunker:
         if self._timer is not None:
             self._timer.cancel()
         while self._tasks:
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="store a chunk")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._recorder.drop("chunks that could not be made")
+            self._on_error(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     async def _develop(self, camera: Camera) -> None:
         reel = await camera.cut()

@@ -162,6 +162,9 @@ class Conductor:
         self._gate.suspend(self._now_ms(), cause, reason)
         self._shutter.blocked()
         self._arm_frame()
+        # What was recorded until now need not wait for its age, and is in the hold-back, where it can be deleted.
+        self._chunker.close_events()
+        self._chunker.close_screens()
 
     def lift(self, cause: str) -> None:
         """Lift a cause; when it was the last, recording goes on as the policy says."""

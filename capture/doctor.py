@@ -63,7 +63,7 @@ async def examine(config_path: Path, home: Home, environment: Mapping[str, str])
         config_path: the configuration, which may be missing or wrong: that is one of the findings.
         home: the agent's folders. environment: DISPLAY, buses.
     """
-    found: list[Check] = [_platform()]
+    found: list[Check] = [_platform(sys.platform)]
     config = _read_config(config_path, found)
     checks: list[tuple[str, Callable[[], Awaitable[Check]]]] = [
         ("display", lambda: _display(environment)),
@@ -96,13 +96,13 @@ def render(checks: list[Check]) -> str:
     return "\n".join(f"{check.level:8} {check.name:12} {check.text}" for check in checks)
 
 
-def _platform() -> Check:
-    if sys.platform == "linux":
+def _platform(name: str) -> Check:
+    if name == "linux":
         return Check("platform", Level.OK, "Linux: X11 is recorded in full")
     return Check(
         "platform",
         Level.LIMITED,
-        f"{sys.platform}: the fallback (mss, psutil, pynput) has not been tested here; windows cannot be told apart, "
+        f"{name}: the fallback (mss, psutil, pynput) has not been tested here; windows cannot be told apart, "
         "so screenshots are not taken",
     )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from capture.conditions import Settings
+from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
 from capture.habits import Habits
 from capture.ladder import FRAME_INTERVAL_MS, IN_WORDS, TOP, Effort, Rung, Upload
@@ -15,6 +15,7 @@ from capture.policy import Rules
 from capture.prices import Prices
 from capture.units import Hours, show_duration, show_share, show_size
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DAYS_A_MONTH = 30.4
 DEFAULT_SEND = {"unmetered": Sendable.ALL, "metered": Sendable.EVENTS, "roaming": Sendable.NOTHING}
 """What may go over a class of links whose section has no `send`."""
@@ -33,7 +34,8 @@ def link_class(config: Config, seen: str, network: str) -> str:
         network: its name; matches whatever its case.
     """
     if seen == "offline":
-        return seen
+        # A broker on this very machine needs no network.
+        return "unknown" if config.broker.host in LOOPBACK else seen
     declared = {name.casefold(): link for name, link in config.budget.networks.items()}
     return str(declared.get(network.casefold(), seen))
 
@@ -86,6 +88,31 @@ def budget_table(config: Config, *, time_zone: str) -> dict[str, Any]:
         "rate_bytes_s": None if budget.kbit_s is None else budget.kbit_s * 125,
         "windows": tuple((hours.start_min, hours.end_min) for hours in budget.windows),
     }
+
+
+class Standing(Protocol):
+    """A limit and what is left of it (transport.limits.Standing)."""
+
+    @property
+    def span(self) -> str: ...
+    @property
+    def link(self) -> str | None: ...
+    @property
+    def left_bytes(self) -> int: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def end_wall_ns(self) -> int: ...
+
+
+def purses_of(standings: Iterable[Standing]) -> dict[str, tuple[Purse, ...]]:
+    """Return the purses of `Conditions` from where the budget's limits stand."""
+    purses: dict[str, tuple[Purse, ...]] = {}
+    for standing in standings:
+        link = ALL_LINKS if standing.link is None else str(standing.link)
+        purse = Purse(Span(standing.span), standing.left_bytes, standing.limit, standing.end_wall_ns)
+        purses[link] = (*purses.get(link, ()), purse)
+    return purses
 
 
 def _open_hours(windows: tuple[Hours, ...]) -> float:

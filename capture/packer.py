@@ -12,12 +12,25 @@ from capture.recorder import Draft
 from codec.chunk import Body, encode_body, seal_chunk
 from codec.model import ChunkId, KeyEvents, Meta, PointerEvents
 from codec.seal import ArchivePublicKey, DeviceSigningKey
-from codec.thin import Thinning, thin_pointer
+from codec.thin import lossy_names, thin_pointer
 
 VALUE_SCREENS = 0
 VALUE_MOTION = 100
 VALUE_ACTIONS = 200
 """What the spool drops first when it is full: screenshots, then pure motion, last what has clicks, keys or rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thinning:
+    """A plan's lossy steps for the pointer's path (codec.thin); without arguments, none."""
+
+    move_interval_ms: int = 0
+    tolerance_px: int = 0
+
+    @property
+    def thins(self) -> bool:
+        """Whether anything is left out; then motion to where the pointer already was is left out too."""
+        return self.move_interval_ms > 1 or self.tolerance_px > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +79,19 @@ def pack_draft(draft: Draft, chunk_id: ChunkId, *, wall_t0_ns: int, thinning: Th
         thinning: the plan's lossy steps for the pointer's path; they are named in the chunk.
         stamp: see there.
     """
-    pointer = thin_pointer(draft.pointer, thinning)
+    pointer = thin_pointer(
+        draft.pointer,
+        move_interval_ms=thinning.move_interval_ms,
+        drop_zero_moves=thinning.thins,
+        tolerance_px=thinning.tolerance_px,
+    )
+    lossy = lossy_names(
+        move_interval_ms=thinning.move_interval_ms,
+        drop_zero_moves=thinning.thins,
+        tolerance_px=thinning.tolerance_px,
+    )
     body = Body(
-        meta=_meta(draft.t0_ms, wall_t0_ns, draft.duration_ms, stamp, lossy=thinning.names, counters=draft.counters),
+        meta=_meta(draft.t0_ms, wall_t0_ns, draft.duration_ms, stamp, lossy=lossy, counters=draft.counters),
         pointer=pointer,
         keys=draft.keys,
         rows=list(draft.rows),

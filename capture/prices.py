@@ -8,9 +8,8 @@ one of each rung's own. So a rung that was never tried is priced from its neighb
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import exp, log
-from typing import Any
+from typing import Any, NamedTuple
 
 from capture.ladder import FIRST_WITH_FRAMES, Effort, Rung
 
@@ -58,32 +57,29 @@ STILL_H = 1 / 4
 """So long without a frame means that the screen stands still, and not that the frames are still being encoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What an hour of activity costs: bytes of events and of frames, and CPU seconds."""
+class Price(NamedTuple):
+    """What an hour of activity costs: bytes of events, of frames and of both, and CPU seconds."""
 
     event_bytes: float
     frame_bytes: float
+    size_bytes: float
     cpu_s: float
-
-    @property
-    def size_bytes(self) -> float:
-        """Bytes of everything."""
-        return self.event_bytes + self.frame_bytes
 
 
 class Learned:
-    """A factor on priors. State: the common logarithm and each key's own."""
+    """A factor on priors. State: the common logarithm and each key's own (and their exponentials)."""
 
-    __slots__ = ("common", "own")
+    __slots__ = ("_common_factor", "_own_factors", "common", "own")
 
     def __init__(self) -> None:
         self.common = 0.0
         self.own: dict[str, float] = {}
+        self._common_factor = 1.0
+        self._own_factors: dict[str, float] = {}
 
     def factor(self, key: str) -> float:
         """Return what the prior of `key` is to be multiplied by."""
-        return exp(self.common + self.own.get(key, 0.0))
+        return self._common_factor * self._own_factors.get(key, 1.0)
 
     def learn(self, key: str, ratio: float, hours: float) -> None:
         """Take in that `key` cost `ratio` times its prior for so many hours of activity."""
@@ -92,6 +88,8 @@ class Learned:
         error = seen - self.common - own
         self.common += error * (1 - exp(-hours / COMMON_HOURS)) * 0.8
         self.own[key] = own + error * (1 - exp(-hours / OWN_HOURS)) * 0.2
+        self._common_factor = exp(self.common)
+        self._own_factors[key] = exp(self.own[key])
 
     def to_state(self) -> list[Any]:
         """Return it as plain values."""
@@ -102,6 +100,8 @@ class Learned:
         common, own = state
         self.common = float(common)
         self.own = {str(key): float(value) for key, value in own.items()}
+        self._common_factor = exp(self.common)
+        self._own_factors = {key: exp(value) for key, value in self.own.items()}
 
 
 class Prices:
@@ -115,7 +115,6 @@ class Prices:
         """Begin with what was learned before (`to_state`), or with the priors."""
         self.events, self.frames, self.cpu = Learned(), Learned(), Learned()
         self._open: dict[tuple[Rung, Effort], list[float]] = {}
-        self._cache: dict[tuple[Rung, Effort], Price] = {}
         if learned:
             for name in ("events", "frames", "cpu"):
                 getattr(self, name).load(learned[name])
@@ -126,16 +125,10 @@ class Prices:
 
     def of(self, rung: Rung, effort: Effort) -> Price:
         """Return what an hour of activity costs on a rung."""
-        price = self._cache.get((rung, effort))
-        if price is None:
-            event_bytes, frame_bytes, cpu_s = _prior(rung, effort)
-            key = _key(rung, effort)
-            price = self._cache[rung, effort] = Price(
-                event_bytes * self.events.factor(min(rung, Rung.EVENTS).name),
-                frame_bytes * self.frames.factor(key),
-                cpu_s * self.cpu.factor(key),
-            )
-        return price
+        event_bytes, frame_bytes, cpu_s, event_key, key = PRIORS[effort][rung]
+        event_bytes *= self.events.factor(event_key)
+        frame_bytes *= self.frames.factor(key)
+        return Price(event_bytes, frame_bytes, event_bytes + frame_bytes, cpu_s * self.cpu.factor(key))
 
     def paid(
         self, rung: Rung, effort: Effort, *, active_s: float, event_bytes: float, frame_bytes: float, cpu_s: float
@@ -153,25 +146,25 @@ class Prices:
         if hours < MIN_OBSERVED_H or (rung >= FIRST_WITH_FRAMES and not gathered[2] and hours < STILL_H):
             return
         del self._open[rung, effort]
-        prior_events, prior_frames, prior_cpu_s = _prior(rung, effort)
-        key = _key(rung, effort)
+        prior_events, prior_frames, prior_cpu_s, event_key, key = PRIORS[effort][rung]
         if prior_events:
-            self.events.learn(min(rung, Rung.EVENTS).name, gathered[1] / hours / prior_events, hours)
+            self.events.learn(event_key, gathered[1] / hours / prior_events, hours)
         if prior_frames:
             self.frames.learn(key, gathered[2] / hours / prior_frames, hours)
         if prior_cpu_s and gathered[3]:
             self.cpu.learn(key, gathered[3] / hours / prior_cpu_s, hours)
-        self._cache.clear()
 
 
-def _key(rung: Rung, effort: Effort) -> str:
-    return f"{rung.name}/{effort.name}"
-
-
-def _prior(rung: Rung, effort: Effort) -> tuple[float, float, float]:
+def _prior(rung: Rung, effort: Effort) -> tuple[float, float, float, str, str]:
+    """Return the priors of a rung (bytes of events, of frames, CPU seconds) and the keys of its learned factors."""
     small = effort is Effort.SMALL
     frame_bytes = FRAME_BYTES_H.get(rung, 0.0) * (SMALL_RATIO if small else 1.0)
     cpu_s = 0.0 if rung is Rung.NOTHING else EVENT_CPU_S_H
     if rung >= FIRST_WITH_FRAMES:
         cpu_s += FRAME_CPU_S_H[rung] * (SMALL_CPU_RATIO if small else 1.0)
-    return EVENT_BYTES_H[min(rung, Rung.EVENTS)], frame_bytes, cpu_s
+    events = min(rung, Rung.EVENTS)
+    return EVENT_BYTES_H[events], frame_bytes, cpu_s, events.name, f"{rung.name}/{effort.name}"
+
+
+PRIORS = tuple(tuple(_prior(rung, effort) for rung in Rung) for effort in Effort)
+"""By effort, then by rung."""

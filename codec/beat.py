@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 PERIODS_US = (16667, 15600, 13333, 10000, 8333, 8000, 6944, 6061, 4167, 4000, 2000, 1000)
-"""What an encoder chooses from, by number, in Hz: 60, Windows' timer, 75, 100, 120, 125, 144, 165, 240, 250, 500, 1000."""
+"""What an encoder chooses from, by number, in Hz: 60, Windows' timer, 75, 100, 120, 125, 144, 165, 240, 250, 500,
+1000."""
 
 UNIT = 4096
 """Fractions of a millisecond."""

@@ -22,8 +22,8 @@ MAX_KEY_EVENTS = 1 << 16
 MAX_TIME_MS = 1 << 40
 """35 years from the chunk's t0."""
 
-POINTER_DICTIONARY = ""
-KEY_DICTIONARY = ""
+POINTER_DICTIONARY = "pointer-1.zdict"
+KEY_DICTIONARY = "keys-1.zdict"
 
 _MAX_ROW_BYTES = 1 + 3 * 7  # a kind and three varints below 2**43
 
@@ -34,15 +34,16 @@ def encode_pointer(pointer: PointerEvents) -> bytes:
     Args:
         pointer: 1 .. MAX_POINTER_EVENTS events, checked by the caller.
     """
-    columns = [
-        zigzag(steps_of(pointer.t_ms)),
-        *(zigzag(_second(axis.astype(np.int64))) for axis in (pointer.x, pointer.y)),
-    ]
     out = bytearray()
     write_varint(out, len(pointer))
-    return bytes(out) + lz.compress(
-        pointer.kind.astype(np.uint8).tobytes() + b"".join(map(pack_varints, columns)), POINTER_DICTIONARY
-    )
+    return bytes(out) + lz.compress(pointer_content(pointer), POINTER_DICTIONARY)
+
+
+def pointer_content(pointer: PointerEvents) -> bytes:
+    """Return the columns of pointer events, before compression."""
+    axes = (_second(axis.astype(np.int64)) for axis in (pointer.x, pointer.y))
+    columns = [zigzag(column) for column in (steps_of(pointer.t_ms), *axes)]
+    return pointer.kind.astype(np.uint8).tobytes() + b"".join(map(pack_varints, columns))
 
 
 def decode_pointer(stream: bytes) -> PointerEvents:
@@ -115,11 +116,16 @@ def encode_strokes(strokes: Strokes) -> bytes:
     """Encode paired keystrokes by method A."""
     out = bytearray()
     write_extras(out, strokes)
+    return bytes(out) + lz.compress(stroke_content(strokes), KEY_DICTIONARY)
+
+
+def stroke_content(strokes: Strokes) -> bytes:
+    """Return the columns of keystrokes, before compression."""
     hold = np.where(strokes.hold_ms == NEVER, 0, strokes.hold_ms + 1)
     columns = [strokes.code.astype(np.uint64), strokes.gap_ms.astype(np.uint64), hold.astype(np.uint64)]
     if len(strokes):
         columns[1][0] = zigzag(strokes.gap_ms[:1])[0]
-    return bytes(out) + lz.compress(b"".join(map(pack_varints, columns)), KEY_DICTIONARY)
+    return b"".join(map(pack_varints, columns))
 
 
 def decode_strokes(stream: bytes) -> Strokes:

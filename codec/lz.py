@@ -28,11 +28,11 @@ def shipped(name: str) -> bytes:
 
 @cache
 def _dictionary(name: str) -> zstandard.ZstdCompressionDict | None:
-    return zstandard.ZstdCompressionDict(shipped(name), dict_type=zstandard.DICT_TYPE_RAWCONTENT) if name else None
+    return zstandard.ZstdCompressionDict(shipped(name), dict_type=zstandard.DICT_TYPE_FULLDICT) if name else None
 
 
 def compress(data: bytes, dictionary: str = "") -> bytes:
-    """Compress into one bare frame; `dictionary` names a shipped raw-content dictionary, or none."""
+    """Compress into one bare frame; `dictionary` names a shipped dictionary, or none."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         LEVEL,
         source_size=max(len(data), 1),

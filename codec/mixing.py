@@ -24,10 +24,11 @@ COUNT_LIMIT = 250
 """A cell's count stops here, so that its newest decisions never weigh nothing."""
 FLOOR = 32
 """No decision is more certain than 65504 / 65536."""
-BLOCK = 256
-"""The model learns after rows 32, 64, 128 and 256, and then after every 256th."""
+BLOCK = 192
+"""The model learns after rows 32, 64 and 128, and then after every 192nd: a cell sees less than 256 decisions in
+between."""
 FIRST_BLOCKS = (32, 64, 128)
-PRIOR_COUNTS = (0, 2, 5, 10, 20)
+PRIOR_COUNTS = (0, 1, 2, 5, 8)
 """The counts that a shipped prior can state: it knows the average person well, this person not yet."""
 
 _KNOTS = (
@@ -58,30 +59,31 @@ class Field:
     """One field's tree, contexts and weights.
 
     Attributes:
-        offsets: where each context's cells begin.
+        bases: of each context, int32 by its value: its first cell.
         nodes: inner nodes of the tree = cells per context value.
-        path, bits: int64 (symbols, depth), the decisions that lead to a symbol. lengths: how many they are.
+        path, bits: int32 (symbols, depth), the decisions that lead to a symbol. lengths: how many they are, and at the
+            end a 0 for symbol -1, which is not coded.
         go: for a decoder, per node: (next if 0, next if 1); a negative one is the complement of a symbol.
         weights: int64 (INPUTS, nodes), 65536 = 1. rows: the same by node, as tuples, for a decoder.
     """
 
-    offsets: Ints
+    bases: tuple[npt.NDArray[np.int32], ...]
     nodes: int
-    path: Ints
-    bits: Ints
+    path: npt.NDArray[np.int32]
+    bits: npt.NDArray[np.int32]
     lengths: Ints
     go: tuple[tuple[int, int], ...]
     weights: Ints
     rows: tuple[tuple[int, ...], ...]
 
 
-def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
+def build_field(splits: bytes, weights: Ints, bases: tuple[npt.NDArray[np.int32], ...]) -> Field:
     """Make a field from its tree's splits.
 
     Args:
         splits: one byte for each inner node, in pre-order: how many of the node's symbols lie on its 0 side.
         weights: (INPUTS, nodes).
-        offsets: (INPUTS,).
+        bases: of each context.
 
     Raises:
         Corrupt: the splits make no tree.
@@ -104,11 +106,11 @@ def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
         middle = low + splits[node]
         stack.append((middle, high, [*path, (node, 1)], node))
         stack.append((low, middle, [*path, (node, 0)], node))
-    lengths = np.array([len(path) for path in paths], np.int64)
+    lengths = np.array([*map(len, paths), 0], np.int64)
     depth = int(lengths.max())
-    padded = np.array([path + [(0, 0)] * (depth - len(path)) for path in paths], np.int64)
+    padded = np.array([path + [(0, 0)] * (depth - len(path)) for path in paths], np.int32)
     return Field(
-        offsets=offsets,
+        bases=bases,
         nodes=len(go),
         path=padded[:, :, 0],
         bits=padded[:, :, 1],
@@ -121,10 +123,18 @@ def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """What a model knows before the first event: the fields, and every cell's state. Shared: never written to."""
+    """What a model knows before the first event. Shared: never written to.
+
+    Attributes:
+        fields: in the order they are coded in.
+        cells: how many there are. Those of which something is known come first, and only they are in the columns.
+        lean: int16, a cell's chance of a 1, in 1/65536, less 32768. count: uint8, how often it was seen. voice: int16,
+            what it says, see `voices`. All three are 0 for a cell of which nothing is known.
+    """
 
     fields: tuple[Field, ...]
-    chance: npt.NDArray[np.uint16]
+    cells: int
+    lean: npt.NDArray[np.int16]
     count: npt.NDArray[np.uint8]
     voice: npt.NDArray[np.int16]
 
@@ -140,13 +150,13 @@ class Decisions:
     """Decisions of some symbols of one field, in order; D of them.
 
     Attributes:
-        row: (D,), which of the symbols. node: (D,). bit: (D,). cells: (INPUTS, D).
+        row: int64 (D,), which of the symbols. node, bit: int32 (D,). cells: int32 (INPUTS, D).
     """
 
     row: Ints
-    node: Ints
-    bit: Ints
-    cells: Ints
+    node: npt.NDArray[np.int32]
+    bit: npt.NDArray[np.int32]
+    cells: npt.NDArray[np.int32]
 
 
 def expand(field: Field, symbols: Ints, contexts: Ints) -> Decisions:
@@ -154,13 +164,15 @@ def expand(field: Field, symbols: Ints, contexts: Ints) -> Decisions:
 
     Args:
         field: theirs.
-        symbols: (n,).
+        symbols: (n,), -1 for none.
         contexts: (INPUTS, n), each below its context's size.
     """
-    return expand_at(field, symbols, contexts * field.nodes + field.offsets[:, None])
+    return expand_at(
+        field, symbols, np.stack([base[values] for base, values in zip(field.bases, contexts, strict=True)])
+    )
 
 
-def expand_at(field: Field, symbols: Ints, bases: Ints) -> Decisions:
+def expand_at(field: Field, symbols: Ints, bases: npt.NDArray[np.int32]) -> Decisions:
     """Lay out the decisions of symbols, given the first cell of each context's value, (INPUTS, n)."""
     lengths = field.lengths[symbols]
     row = np.repeat(np.arange(len(symbols)), lengths)
@@ -174,19 +186,20 @@ def expand_at(field: Field, symbols: Ints, bases: Ints) -> Decisions:
 class Model:
     """Cells that learn.
 
-    State: chance, count and voice of every cell (see `Prior`), and a scratch array that is all zero between calls.
+    State: lean, count and voice of every cell (see `Prior`), and a scratch array that is all zero between calls.
     """
 
-    __slots__ = ("_scratch", "chance", "count", "fields", "voice")
+    __slots__ = ("_scratch", "count", "fields", "lean", "voice")
 
     def __init__(self, prior: Prior) -> None:
         self.fields = prior.fields
-        self.chance = prior.chance.copy()
-        self.count = prior.count.copy()
-        self.voice = prior.voice.copy()
-        self._scratch = np.zeros(len(self.chance), np.int32)
+        # Zeros cost no memory until they are written to: most cells of which nothing is known never are.
+        self.lean, self.count = np.zeros(prior.cells, np.int16), np.zeros(prior.cells, np.uint8)
+        self.voice, self._scratch = np.zeros(prior.cells, np.int16), np.zeros(prior.cells, np.uint16)
+        known = len(prior.lean)
+        self.lean[:known], self.count[:known], self.voice[:known] = prior.lean, prior.count, prior.voice
 
-    def ones(self, field: Field, node: Ints, cells: Ints) -> Ints:
+    def ones(self, field: Field, node: npt.NDArray[np.int32], cells: npt.NDArray[np.int32]) -> Ints:
         """Return each decision's probability of a 1, in 1/65536.
 
         Args:
@@ -200,23 +213,23 @@ class Model:
         chances: Ints = SQUASH[np.clip(said >> 16, -2048, 2047) + 2048]
         return chances
 
-    def learn(self, cells: Ints, bits: Ints) -> None:
+    def learn(self, cells: npt.NDArray[np.int32], bits: npt.NDArray[np.int32]) -> None:
         """Teach cells what was decided.
 
         Args:
             cells: (m,), with repetitions.
             bits: (m,), what each saw.
         """
-        np.add.at(self._scratch, cells, (bits << 16 | 1).astype(np.int32))
+        np.add.at(self._scratch, cells, (bits << 8 | 1).astype(np.uint16))
         seen = self._scratch[cells].astype(np.int64)
         self._scratch[cells] = 0
-        news, ones = seen & 0xFFFF, seen >> 16
+        news, ones = seen & 0xFF, seen >> 8
         old = self.count[cells].astype(np.int64)
-        chance = self.chance[cells].astype(np.int64)
+        chance = self.lean[cells].astype(np.int64) + 32768
         chance += ((ones << 16) - news * chance) * 2 // (2 * (old + news) + 1)
         chance = np.clip(chance, FLOOR, 65536 - FLOOR)
         count = np.minimum(old + news, COUNT_LIMIT)
-        self.chance[cells] = chance
+        self.lean[cells] = chance - 32768
         self.count[cells] = count
         self.voice[cells] = voices(chance, count)
 

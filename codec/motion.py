@@ -1,8 +1,8 @@
 """Pure: what method B sees of the pointer: symbols of kind, time and step, and the contexts that predict them.
 
 Directions are mirrored: the sign of the latest step that had one decides which way is "on", so left and right (and up
-and down) share their statistics. Every quantity is an integer; divisions round down. The scalar twin of `contexts_of` is in
-`codec.motion_reader`, where a decoder needs it event by event.
+and down) share their statistics. Every quantity is an integer; divisions round down. The scalar twin of `contexts_of`
+is in `codec.motion_reader`, where a decoder needs it event by event.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STEP_STARTS = octaves(16, 16, 4, 2048)
 """Where the buckets of a step's magnitude begin; the last one is an escape."""
 STEP_ZERO = len(STEP_STARTS) - 1
 STEP_SYMBOLS = 2 * STEP_ZERO + 1
-TIME_STARTS = [*range(40), *octaves(0, 40, 3, 1 << 20)]
+TIME_STARTS = [*range(72), *octaves(0, 72, 3, 1 << 20)]
 TIME_SYMBOLS = len(TIME_STARTS)
 KIND_SYMBOLS = 32
 KIND_ESCAPE = KIND_SYMBOLS - 1
@@ -74,11 +74,11 @@ CONTEXT_SIZES = (
     (64, 8 * PACES * 2, 8 * FINE_SIZES, 2 * RUNS * 8, FINE_SIZES * FINE_SIZES, PACES * PACES),
     (
         STATES * AHEADS,
-        3 * GAPS * GAPS,
+        3 * GAPS * PACES,
         STATES * SIZES * PACES,
         STATES * OFFS * OFFS,
-        3 * AHEADS * OFFS * SIZES,
-        3 * AHEADS * GAPS,
+        3 * AHEADS * OFFS,
+        3 * AHEADS * PACES,
     ),
     (
         FINE_SIZES * PACES * STATES,
@@ -150,6 +150,7 @@ def describe(t_ms: Ints, kind: Ints, x: Ints, y: Ints, period: int) -> Table:
     gap, across, down = (np.concatenate((values[:1] * 0, np.diff(values))) for values in (t_ms, x, y))
     ahead, off = follow(period, t_ms)
     time_bucket = np.where(gap < 0, TIME_SYMBOLS - 1, _bucket(gap, TIME_STARTS))
+    time_bits = np.array(TIME_BITS)[time_bucket]
     time_escape = time_bucket == TIME_SYMBOLS - 1
     time_extra = np.where(time_escape, gap << 1 ^ gap >> 63, gap - np.array(TIME_STARTS)[time_bucket])
     kind_symbol = np.minimum(kind, KIND_ESCAPE)
@@ -158,12 +159,13 @@ def describe(t_ms: Ints, kind: Ints, x: Ints, y: Ints, period: int) -> Table:
     toward_y = _toward(*(_before(dy, by) for by in (1, 2, 3)))
     x_symbol, x_extra, x_bits = _step_symbols(across, toward_x)
     y_symbol, y_extra, y_bits = _step_symbols(down, toward_y)
+    for column, bits in ((time_bucket, time_bits), (x_symbol, x_bits), (y_symbol, y_bits)):
+        column[0], bits[0] = -1, 0
     return Table(
         symbols=(kind_symbol, time_bucket, x_symbol, y_symbol),
         extra=(kind, time_extra, x_extra, y_extra),
-        extra_bits=(np.array(KIND_BITS)[kind_symbol], np.array(TIME_BITS)[time_bucket], x_bits, y_bits),
+        extra_bits=(np.array(KIND_BITS)[kind_symbol], time_bits, x_bits, y_bits),
         contexts=contexts_of(kind, np.clip(gap, 0, CLIP), dx, dy, toward_x, toward_y, ahead, off),
-        first=(0, 1, 1, 1),
     )
 
 
@@ -195,14 +197,14 @@ def contexts_of(
     )
     beat = np.clip(ahead, -3, 22) + 3
     off1, off2 = (np.clip(_before(off, by), -3, 3) + 3 for by in (1, 2))
-    short1, short2 = np.minimum(gap1, GAPS - 1), np.minimum(gap2, GAPS - 1)
+    short1 = np.minimum(gap1, GAPS - 1)
     of_time = (
         state * AHEADS + beat,
-        (sort * GAPS + short1) * GAPS + short2,
+        (sort * GAPS + short1) * PACES + pace2,
         (state * SIZES + SIZE[size1]) * PACES + pace1,
         (state * OFFS + off1) * OFFS + off2,
-        ((sort * AHEADS + beat) * OFFS + off2) * SIZES + SIZE[size1],
-        (sort * AHEADS + beat) * GAPS + short1,
+        (sort * AHEADS + beat) * OFFS + off2,
+        (sort * AHEADS + beat) * PACES + pace1,
     )
     pace = PACE[gap]
     since = np.maximum(gap1, 1)

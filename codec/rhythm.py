@@ -7,6 +7,8 @@ small class.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,7 +24,7 @@ from codec.varint import Cursor, write_svarint
 Ints = npt.NDArray[np.int64]
 
 PRIOR = "keys-1.prior"
-CODE, GAP, HOLD = range(3)
+CODE, GAP, GAP_PHASE, HOLD, HOLD_PHASE = range(5)
 """The fields, in the order they are coded in."""
 
 CODE_SYMBOLS = 17
@@ -32,7 +34,11 @@ SPAN_STARTS = octaves(16, 16, 8, 1 << 17)
 """Buckets of a gap in ms, or of a hold plus one (0: never released); the last one is an escape."""
 SPAN_SYMBOLS = len(SPAN_STARTS)
 SPAN_BITS = bits_of(SPAN_STARTS, 43)
-SYMBOLS = (CODE_SYMBOLS, SPAN_SYMBOLS, SPAN_SYMBOLS)
+PHASES = 8
+PHASE_BITS = 3
+"""Many keyboards are asked every 8 ms: of a span whose bucket leaves 3 bits or more open, the lowest three are not
+plain but told by the phase of the event's time within 8 ms, which is then nearly the phase of the events before."""
+SYMBOLS = (CODE_SYMBOLS, SPAN_SYMBOLS, PHASES, SPAN_SYMBOLS, PHASES)
 
 _LEVEL = ladder(20, 40, 60, 80, 100, 120, 150, 180, 220, 280, 360, 500, 800, 1500, 4000).tolist()
 _ROUGH = ladder(60, 100, 150, 250, 600).tolist()
@@ -52,7 +58,9 @@ CONTEXT_SIZES = (
         MEAN_GAPS * MEAN_HOLDS,
         CODES * CODES * ROUGHS,
     ),
+    (PHASES, PHASES, PHASES**2, PHASES**2, 1, PHASES**2),
     (MEAN_HOLDS * CODES, CODES * LEVELS, LEVELS * MEAN_HOLDS, FINES * CODES, LEVELS * LEVELS, MEAN_HOLDS * MEAN_GAPS),
+    (PHASES, PHASES, PHASES**2, PHASES**2, 1, PHASES**2),
 )
 """How many values each context of each field has."""
 
@@ -61,12 +69,14 @@ class Rhythm:
     """What came before, as contexts.
 
     State: the last three codes, two gaps and two holds (clipped), the run of equal codes, the last hold of each code,
-    and the mean gap and hold in 1/16 ms.
+    the mean gap and hold in 1/16 ms, and the times of the last two presses and of the last release.
     """
 
-    __slots__ = ("codes", "gaps", "holds", "last_holds", "mean_gap", "mean_hold", "run")
+    __slots__ = ("codes", "gaps", "holds", "last_holds", "mean_gap", "mean_hold", "pressed", "released", "run")
 
-    def __init__(self) -> None:
+    def __init__(self, first_ms: int) -> None:
+        self.pressed = (first_ms, first_ms)
+        self.released = first_ms
         self.codes = (0, 0, 0)
         self.gaps = (0, 0)
         self.holds = (0, 0)
@@ -101,6 +111,12 @@ class Rhythm:
             (one * CODES + code) * ROUGHS + _ROUGH[self.gaps[0]],
         )
 
+    def for_phase(self, press_ms: int | None = None) -> tuple[int, ...]:
+        """Return the contexts of the phase of the next press, or of the release of the press at `press_ms`."""
+        one, two = self.pressed if press_ms is None else (press_ms, self.pressed[0])
+        a, b, c = one % PHASES, self.released % PHASES, two % PHASES
+        return a, b, a * PHASES + b, a * PHASES + c, 0, b * PHASES + c
+
     def for_hold(self, code: int, gap: int) -> tuple[int, ...]:
         """Return the contexts of this code's hold."""
         code = min(code, CODES - 1)
@@ -117,8 +133,11 @@ class Rhythm:
 
     def hear(self, code: int, gap: int, hold: int) -> None:
         """Take in a keystroke; `hold` is the stored one, 0 for never."""
+        press_ms = self.pressed[0] + gap
+        self.pressed = (press_ms, self.pressed[0])
+        self.released = press_ms + hold - 1 if hold else self.released
         code = min(code, CODES - 1)
-        gap, hold = min(max(gap, 0), CLIP), min(hold, CLIP)
+        gap, hold = min(gap, CLIP), min(hold, CLIP)
         self.run = min(self.run + 1, 7) if code == self.codes[0] else 0
         self.codes = (code, *self.codes[:2])
         self.gaps = (gap, self.gaps[0])
@@ -128,32 +147,49 @@ class Rhythm:
         self.mean_hold += ((min(hold, 1000) << 4) - self.mean_hold) >> 3
 
 
+def _split(value: int, time_ms: int) -> tuple[int, int, int, int]:
+    """Return a span's symbol, its plain bits, how many they are, and the phase's symbol (-1: none)."""
+    symbol = bisect_right(SPAN_STARTS, value) - 1
+    bits = SPAN_BITS[symbol]
+    if symbol == SPAN_SYMBOLS - 1:
+        return symbol, value, bits, -1
+    rest = value - SPAN_STARTS[symbol]
+    if bits < PHASE_BITS:
+        return symbol, rest, bits, -1
+    return symbol, rest >> PHASE_BITS, bits - PHASE_BITS, time_ms % PHASES
+
+
 def describe(strokes: Strokes) -> Table:
     """Turn keystrokes into symbols with contexts: a row each; the first one's gap is not coded."""
     codes, gaps = strokes.code.tolist(), strokes.gap_ms.tolist()
-    holds = np.where(strokes.hold_ms == NEVER, 0, strokes.hold_ms + 1)
-    rhythm = Rhythm()
-    contexts: tuple[list[tuple[int, ...]], ...] = ([], [], [])
-    gaps[0] = 0
-    for code, gap, hold in zip(codes, gaps, holds.tolist(), strict=True):
-        contexts[CODE].append(rhythm.for_code())
-        contexts[GAP].append(rhythm.for_gap(code))
-        contexts[HOLD].append(rhythm.for_hold(code, gap))
+    holds = np.where(strokes.hold_ms == NEVER, 0, strokes.hold_ms + 1).tolist()
+    time_ms, gaps[0] = gaps[0], 0
+    rhythm = Rhythm(time_ms)
+    columns: tuple[list[tuple[int, ...]], ...] = ([], [], [], [], [])
+    rows: tuple[list[tuple[int, int, int]], ...] = ([], [], [], [], [])
+    for row, (code, gap, hold) in enumerate(zip(codes, gaps, holds, strict=True)):
+        time_ms += gap
+        of_gap = _split(gap, time_ms) if row else (-1, 0, 0, -1)
+        of_hold = _split(hold, time_ms + hold - 1)
+        known = min(code, CODE_ESCAPE)
+        for number, (contexts, symbol, extra, bits) in enumerate(
+            (
+                (rhythm.for_code(), known, code, CODE_BITS[known]),
+                (rhythm.for_gap(code), *of_gap[:3]),
+                (rhythm.for_phase(), of_gap[3], 0, 0),
+                (rhythm.for_hold(code, gap), *of_hold[:3]),
+                (rhythm.for_phase(time_ms), of_hold[3], 0, 0),
+            )
+        ):
+            columns[number].append(contexts)
+            rows[number].append((symbol, extra, bits))
         rhythm.hear(code, gap, hold)
-    code_column = strokes.code.astype(np.int64)
-    symbols, extra, extra_bits = [np.minimum(code_column, CODE_ESCAPE)], [code_column], []
-    extra_bits.append(np.array(CODE_BITS)[symbols[0]])
-    for values in (np.array(gaps, np.int64), holds.astype(np.int64)):
-        bucket = np.searchsorted(np.array(SPAN_STARTS), values, side="right") - 1
-        symbols.append(bucket)
-        extra.append(np.where(bucket == SPAN_SYMBOLS - 1, values, values - np.array(SPAN_STARTS)[bucket]))
-        extra_bits.append(np.array(SPAN_BITS)[bucket])
+    tables = [np.array(field, np.int64).T.copy() for field in rows]
     return Table(
-        symbols=tuple(symbols),
-        extra=tuple(extra),
-        extra_bits=tuple(extra_bits),
-        contexts=tuple(np.array(rows, np.int64).T for rows in contexts),
-        first=(0, 1, 0),
+        symbols=tuple(table[0] for table in tables),
+        extra=tuple(table[1] for table in tables),
+        extra_bits=tuple(table[2] for table in tables),
+        contexts=tuple(np.array(contexts, np.int64).T for contexts in columns),
     )
 
 
@@ -190,13 +226,15 @@ def decode_strokes(stream: bytes) -> Strokes:
     if not len(strokes) or not admits(len(strokes), len(code)):
         raise Corrupt(f"a key stream claims {len(strokes):,} keystrokes in {len(code):,} bytes")
     table = TableReader(prior(), code, len(strokes))
-    rhythm = Rhythm()
+    rhythm = Rhythm(first_gap)
+    time_ms = first_gap
     for row in range(len(strokes)):
         what = _symbol(table, CODE, rhythm.for_code())
         if what == CODE_ESCAPE:
             what = table.plain(16)
-        gap = _span(table, GAP, rhythm.for_gap(what)) if row else 0
-        hold = _span(table, HOLD, rhythm.for_hold(what, gap))
+        gap = _span(table, GAP, rhythm.for_gap(what), rhythm.for_phase(), time_ms) if row else 0
+        time_ms += gap
+        hold = _span(table, HOLD, rhythm.for_hold(what, gap), rhythm.for_phase(time_ms), time_ms - 1)
         rhythm.hear(what, gap, hold)
         strokes.code[row] = what
         strokes.gap_ms[row] = gap if row else first_gap
@@ -206,12 +244,20 @@ def decode_strokes(stream: bytes) -> Strokes:
 
 
 def _symbol(table: TableReader, number: int, contexts: tuple[int, ...]) -> int:
-    field = table.fields[number]
-    a, b, c, d, e, f = (o + field.nodes * v for o, v in zip(field.offsets.tolist(), contexts, strict=True))
+    a, b, c, d, e, f = (int(base[v]) for base, v in zip(table.fields[number].bases, contexts, strict=True))
     return table.symbol(number, (a, b, c, d, e, f))
 
 
-def _span(table: TableReader, number: int, contexts: tuple[int, ...]) -> int:
+def _span(
+    table: TableReader, number: int, contexts: tuple[int, ...], phase_contexts: tuple[int, ...], from_ms: int
+) -> int:
     symbol = _symbol(table, number, contexts)
-    value = table.plain(SPAN_BITS[symbol])
-    return value if symbol == SPAN_SYMBOLS - 1 else value + SPAN_STARTS[symbol]
+    bits = SPAN_BITS[symbol]
+    if symbol == SPAN_SYMBOLS - 1:
+        return table.plain(bits)
+    start = SPAN_STARTS[symbol]
+    if bits < PHASE_BITS:
+        return start + table.plain(bits)
+    rest = start + (table.plain(bits - PHASE_BITS) << PHASE_BITS)
+    phase = _symbol(table, number + 1, phase_contexts)
+    return rest + (phase - from_ms - rest) % PHASES

@@ -120,11 +120,15 @@ def _decode_content(cursor: Cursor) -> list[Row]:
     sizes = [cursor.varint(limit=cursor.left_bytes, name="a string's length") for _ in range(string_count)]
     strings = [_text(cursor.take(size, name="a string")) for size in sizes]
     shapes: list[Shape] = []
+    total = 0
     for _ in range(shape_count):
         kind = _pick(strings, cursor)
         width = cursor.byte()
         if width > MAX_FIELDS:
             raise TooLarge("the number of fields of a row", actual=width, limit=MAX_FIELDS)
+        total += width
+        if total > MAX_VALUES:  # each shape has a row
+            raise TooLarge("the number of values of a rows section", actual=total, limit=MAX_VALUES)
         shapes.append((kind, tuple((_pick(strings, cursor), cursor.byte()) for _ in range(width))))
     picks = [cursor.varint(limit=max(shape_count - 1, 0), name="a shape") for _ in range(count)]
     times: list[int] = []
@@ -135,6 +139,8 @@ def _decode_content(cursor: Cursor) -> list[Row]:
     members = [0] * shape_count
     for pick in picks:
         members[pick] += 1
+    if 0 in members:
+        raise Corrupt("a rows section has a shape without rows", offset=cursor.offset)
     total = sum(members[index] * len(fields) for index, (_, fields) in enumerate(shapes))
     if total > MAX_VALUES:
         raise TooLarge("the number of values of a rows section", actual=total, limit=MAX_VALUES)

@@ -1,17 +1,17 @@
 """Shell: video bitstreams by FFmpeg; the only module that imports PyAV, and only on first use.
 
-Guarantees: one thread; every picture that goes into an encoder comes out of its decoder, in order; FFmpeg's errors leave
-as `Corrupt`. Does not guarantee equal bytes across FFmpeg's versions: a section is decoded by any of them, encoded by one.
+Guarantees: one thread; every picture that goes into an encoder comes out of its decoder, in order, and decodes to the
+same samples everywhere (H.264 and AV1 define them exactly); FFmpeg's errors leave as `Corrupt`. Does not guarantee that
+another version of an encoder writes the same bytes.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from av.video.codeccontext import VideoCodecContext
-
     from codec.model import Frame
+
+Planes = tuple[npt.NDArray[np.uint8], ...]
+"""Luma (H, W) and two chromas (H / 2, W / 2), H and W even."""
 
 
 class Bitstream(IntEnum):
@@ -33,11 +34,33 @@ class Bitstream(IntEnum):
     H264 = 1
     AV1 = 2
 
+    @classmethod
+    def known(cls, number: int) -> Bitstream:
+        """Return the bitstream of a stored number.
 
-DECODERS = {Bitstream.H264: "h264", Bitstream.AV1: "libdav1d"}
+        Raises:
+            Unsupported: this build does not know it.
+        """
+        try:
+            return cls(number)
+        except ValueError as error:
+            raise Unsupported(f"a video bitstream of kind {number}: upgrade the reader") from error
 
-X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "27", "bf": "0", "keyint": "infinite", "scenecut": "0"}
-SVT = {"preset": "8", "crf": "45", "svtav1-params": "lp=1:scm=1:pred-struct=2:keyint=-1:scd=0"}
+
+_ENCODERS: dict[Bitstream, tuple[str, dict[str, str]]] = {
+    # zerolatency: no look-ahead, so no dozens of pictures in memory.
+    Bitstream.H264: (
+        "libx264",
+        {"preset": "veryfast", "tune": "zerolatency", "x264-params": "keyint=infinite:scenecut=0"},
+    ),
+    # scm 0: what comes here is photographs; lp 1: one thread.
+    Bitstream.AV1: (
+        "libsvtav1",
+        {"preset": "8", "svtav1-params": "lp=1:scm=0:keyint=-1:scd=0:pred-struct=2"},
+    ),
+}
+_DECODERS = {Bitstream.H264: "h264", Bitstream.AV1: "libdav1d"}
+_TICK = Fraction(1, 1000)
 
 
 def pyav() -> ModuleType:
@@ -48,42 +71,38 @@ def pyav() -> ModuleType:
     """
     os.environ.setdefault("SVT_LOG", "0")  # or SVT-AV1 writes its banner to stderr
     try:
-        av = importlib.import_module("av")
+        import av
     except ImportError as error:
-        raise Unsupported("screenshots need PyAV: install modicum[agent] or modicum[export]") from error
+        raise Unsupported("photographs in screenshots need PyAV: install modicum[agent] or modicum[export]") from error
     av.logging.set_level(None)
     return av
 
 
 class VideoEncoder:
-    """One stream of pictures of one size, timed by their number."""
+    """One stream of pictures of one size, in order; their times are not the stream's business."""
 
-    def __init__(self, bitstream: Bitstream, width_px: int, height_px: int) -> None:
-        av = pyav()
-        name, options = {Bitstream.H264: ("libx264", X264), Bitstream.AV1: ("libsvtav1", SVT)}[bitstream]
-        context = av.CodecContext.create(name, "w")
+    def __init__(self, bitstream: Bitstream, width_px: int, height_px: int, *, crf: int) -> None:
+        name, options = _ENCODERS[bitstream]
+        context = pyav().CodecContext.create(name, "w")
         context.width, context.height, context.pix_fmt = width_px, height_px, "yuv420p"
-        context.time_base = Fraction(1, 1000)
+        context.time_base = _TICK
         context.framerate = Fraction(2, 1)  # SVT-AV1 refuses more than 240, which it would take from the time base
         context.thread_count = 1
-        context.color_range = 2
-        context.colorspace = 1
-        context.options = options
-        self._context: VideoCodecContext = context
+        context.color_range, context.colorspace = 2, 1  # full range, BT.709
+        context.options = {**options, "crf": str(crf)}
+        self._context = context
         self._count = 0
 
-    def encode(self, pixels: npt.NDArray[np.uint8]) -> list[bytes]:
+    def encode(self, planes: Planes) -> list[bytes]:
         """Encode a picture; return the packets that are ready, which may be of earlier pictures.
 
         Args:
-            pixels: uint8 BGRA (H, W, 4).
+            planes: luma uint8 (H, W), two chromas (H / 2, W / 2).
         """
-        av = pyav()
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="bgra").reformat(
-            format="yuv420p", dst_colorspace="ITU709", dst_color_range="JPEG"
-        )
-        picture.pts = self._count * 500
-        picture.time_base = Fraction(1, 1000)
+        height_px, width_px = planes[0].shape
+        stacked = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(height_px * 3 // 2, width_px)
+        picture = pyav().VideoFrame.from_ndarray(stacked, format="yuv420p")
+        picture.pts, picture.time_base = self._count * 500, _TICK
         self._count += 1
         return [bytes(packet) for packet in self._context.encode(picture)]
 
@@ -92,67 +111,101 @@ class VideoEncoder:
         return [bytes(packet) for packet in self._context.encode(None)]
 
 
-def decode_stream(
-    bitstream: Bitstream, packets: Iterable[bytes], width_px: int, height_px: int
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Decode a stream picture by picture.
+class VideoDecoder:
+    """Decodes a stream whose size is known beforehand."""
 
-    Yields:
-        uint8 BGRA (height_px, width_px, 4), to be read before the next is asked for.
+    def __init__(self, bitstream: Bitstream, width_px: int, height_px: int) -> None:
+        self._size = (width_px, height_px)
+        context = pyav().CodecContext.create(_DECODERS[bitstream], "r")
+        context.thread_count = 1
+        # FFmpeg refuses more before it allocates; it counts with its strides' alignment.
+        context.options = {"max_pixels": str((width_px + 128) * (height_px + 128))}
+        self._context = context
 
-    Raises:
-        Corrupt: FFmpeg cannot make pictures of the stated size from the packets.
-    """
-    av = pyav()
-    context = av.CodecContext.create(DECODERS[bitstream], "r")
-    context.thread_count = 1
-    try:
-        for data in [*packets, None]:
-            for picture in context.decode(None if data is None else av.Packet(data)):
-                if (picture.width, picture.height) != (width_px, height_px):
-                    raise Corrupt(f"a picture is of {picture.width}x{picture.height} px, not {width_px}x{height_px}")
-                yield picture.reformat(
-                    format="bgra", src_colorspace="ITU709", src_color_range="JPEG", dst_color_range="JPEG"
-                ).to_ndarray()
-    except (av.FFmpegError, ValueError) as error:
-        raise Corrupt(f"the video stream does not decode: {error}") from error
+    def decode(self, packets: Iterable[bytes]) -> Iterator[Planes]:
+        """Decode picture by picture.
+
+        Yields:
+            luma uint8 (H, W), two chromas (H / 2, W / 2).
+
+        Raises:
+            Corrupt: FFmpeg cannot make pictures of the stated size from the packets.
+        """
+        av = pyav()
+        width_px, height_px = self._size
+        try:
+            for data in [*packets, None]:
+                for picture in self._context.decode(None if data is None else av.Packet(data)):
+                    if (picture.width, picture.height) != self._size:
+                        stated = f"{width_px}x{height_px}"
+                        raise Corrupt(f"a picture of the video is of {picture.width}x{picture.height} px, not {stated}")
+                    if picture.format.name not in {"yuv420p", "yuvj420p"}:
+                        raise Corrupt(f"a picture of the video is {picture.format.name}, not yuv420p")
+                    stacked = picture.to_ndarray().reshape(-1)
+                    luma, chroma = width_px * height_px, width_px * height_px // 4
+                    yield (
+                        stacked[:luma].reshape(height_px, width_px),
+                        stacked[luma : luma + chroma].reshape(height_px // 2, width_px // 2),
+                        stacked[luma + chroma :].reshape(height_px // 2, width_px // 2),
+                    )
+        except (av.FFmpegError, ValueError) as error:
+            raise Corrupt(f"the video does not decode: {error}") from error
 
 
 def write_mp4(path: Path, frames: Iterable[Frame], *, last_ms: int = 1000) -> int:
-    """Write frames of one size as H.264 in MP4, each shown from its own time to the next one's.
+    """Write frames as H.264 in MP4, each shown from its own time to the next one's.
 
     Args:
         path: the file, which is replaced.
-        frames: in order of time; those of another size than the first are scaled to it.
+        frames: in order of time, of one screen. An odd last row or column is cut off; those of another size than the
+        first are
+            scaled to it.
         last_ms: how long the last one is shown.
 
     Returns:
         How many frames were written. With none, no file is made.
     """
     av = pyav()
-    count = 0
-    first_ms = latest_ms = 0
-    container = stream = None
+    count = first_ms = latest_ms = 0
+    container: Any = None
+    stream: Any = None
+    waiting: Any = None
     try:
         for frame in frames:
-            height_px, width_px = frame.pixels.shape[:2]
-            if container is None or stream is None:
+            if container is None:
                 container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-                stream = container.add_stream("libx264", rate=1000)
-                stream.width, stream.height, stream.pix_fmt = width_px & ~1 or 2, height_px & ~1 or 2, "yuv420p"
-                stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-                stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
+                stream = _mp4_stream(container, frame)
                 first_ms = latest_ms = frame.t_ms
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels), format="bgra")
-            picture = picture.reformat(width=stream.width, height=stream.height, format="yuv420p")
-            latest_ms = max(latest_ms + (count > 0), frame.t_ms)
-            picture.pts, picture.time_base = latest_ms - first_ms, Fraction(1, 1000)
-            picture.duration = last_ms
-            container.mux(stream.encode(picture))
+            height_px, width_px = frame.pixels.shape[:2]
+            even = frame.pixels[: max(1, height_px & ~1), : max(1, width_px & ~1)]
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="bgra").reformat(
+                width=stream.width,
+                height=stream.height,
+                format="yuv420p",
+                dst_colorspace="ITU709",
+                dst_color_range="MPEG",
+            )
+            latest_ms = max(latest_ms + (count > 0), frame.t_ms)  # a player needs times that grow
+            picture.pts, picture.time_base = latest_ms - first_ms, _TICK
+            if waiting is not None:
+                waiting.duration = picture.pts - waiting.pts
+                container.mux(stream.encode(waiting))
+            waiting = picture
             count += 1
-        if container is not None and stream is not None:
+        if waiting is not None:
+            waiting.duration = last_ms
+            container.mux(stream.encode(waiting))
             container.mux(stream.encode(None))
     finally:
         if container is not None:
             container.close()
     return count
+
+
+def _mp4_stream(container: Any, frame: Frame) -> Any:
+    height_px, width_px = frame.pixels.shape[:2]
+    stream = container.add_stream("libx264", rate=1000, options={"preset": "veryfast", "crf": "20", "bf": "0"})
+    stream.width, stream.height, stream.pix_fmt = max(2, width_px & ~1), max(2, height_px & ~1), "yuv420p"
+    stream.time_base = stream.codec_context.time_base = _TICK
+    stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1  # BT.709, as players assume
+    return stream

@@ -7,16 +7,19 @@ no lease is settled with more than it reserved. It rests on four rules.
    (a crash) stays counted. A lease that lives through midnight counts in both days.
 2. *Two clocks.* Wall clocks are set, forward and back, by people, firmware and time servers. So every byte is counted
    twice: in the day of the wall clock, and in the day of a *steady clock*, which goes on with the monotonic clock
-   whatever happens to the other; and a reservation must fit both. Across a reboot the steady clock takes the wall
-   clock's advance, if it is forward; it takes the wall clock's time itself only while the operating system vouches for
-   it (NTP). Hence a clock set forward gives no new budget, since the steady clock's day has not ended; set back, it
-   finds its days as they were left; and nothing is locked for ever, since the steady clock always goes on.
+   whatever happens to the other; and a reservation must fit both. The steady clock takes the wall clock's time while
+   the operating system vouches for it (NTP). Across a reboot it takes the wall clock's advance, as far as that does not
+   carry it past the wall clock; but where the system usually vouches, it waits for that: without a network, which
+   brings it, nothing can be sent anyway. What was sent before the system vouched again is counted in the day that then
+   turns out to be the true one. Hence a clock set forward gives no new budget, since the steady
+   clock's day has not ended; set back, it finds its days as they were left; and nothing is locked for ever, since the
+   steady clock always goes on.
 3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but
    forgets no byte. A changed time zone takes today's bytes with it.
 4. *No trust in a damaged ledger* (transport/ledger.py): `lock` spends nothing until the period ends by both clocks.
 
-Not promised: anything against a wall clock that is wrong across a reboot with no time server ever correcting it, or
-against an owner who deletes the ledger.
+Not promised: anything against a wall clock that is changed while the machine is off, where the system never vouches for
+it, or against an owner who deletes the ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from transport.book import KEPT_DAYS, Book
+from transport.book import KEPT_DAYS, SCOPES, Book
 from transport.limits import (
     COUNTED_LINKS,
     KINDS,
@@ -36,6 +39,8 @@ from transport.limits import (
     Moment,
     Refusal,
     Sendable,
+    Span,
+    Standing,
     Usage,
     show_bytes,
 )
@@ -58,6 +63,12 @@ __all__ = [
 BURST_S: Final = 10
 """Seconds of the rate ceiling that may be saved up."""
 UNLIMITED: Final = 1 << 62
+NS_PER_MINUTE: Final = 60 * NS_PER_S
+NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
+TRUSTED_NS: Final = 14 * NS_PER_DAY
+"""A system that has not vouched for its clock for so long (while it ran) is one that never does."""
+MAX_BLIND_ADVANCE_NS: Final = 3 * NS_PER_DAY
+"""What a reboot may add to a steady clock that is ahead of the wall clock."""
 
 
 @dataclass(slots=True)
@@ -87,8 +98,9 @@ class Lock:
 class Budget:
     """The budget's state machine. `observe` tells it the time; nothing else does.
 
-    State: the two books, the steady clock and the moment it was last moved, outstanding leases and the next id, bytes
-    by day and kind, the first day of all, the lock, and the rate ceiling's bucket (which no restart carries over).
+    State: the two books, the steady clock, the moment it was last moved and its time when the system last vouched, what
+    was sent since then, outstanding leases and the next id, bytes by day and kind, the first day of all, the lock, and
+    the rate ceiling's bucket (which no restart carries over).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -98,11 +110,19 @@ class Budget:
             ValueError: a billing day that no month has. zoneinfo.ZoneInfoNotFoundError: an unknown time zone.
         """
         self.limits = limits
+        self._caps = [
+            (span, scope, limit) for scope in SCOPES for span in Span if (limit := limits.of(span, scope)) is not None
+        ]
         self.calendar = Calendar(limits.time_zone, limits.billing_day)
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
         self.wall = Book(self.calendar, {})
         self.steady = Book(self._steady_calendar, {})
         self.steady_ns = 0
+        self.synced_ns: int | None = None
+        self.guessed_ns = 0
+        self.unplaced: dict[
+            tuple[int, int, int, Link], int
+        ] = {}  # (guessed minute, wall day, steady day, class): bytes
         self.moment: Moment | None = None
         self.leases: dict[int, Outstanding] = {}
         self.next_id = 1
@@ -119,13 +139,20 @@ class Budget:
         """Move the clocks to a moment, and with them the days that outstanding leases count in."""
         wall_ns = clamp_wall_ns(moment.wall_ns)
         last = self.moment
-        if last is None or moment.synced:
-            self.steady_ns = wall_ns
-        elif last.boot == moment.boot:
-            self.steady_ns += max(0, moment.mono_ns - last.mono_ns)
+        advance_ns = 0 if last is None else wall_ns - clamp_wall_ns(last.wall_ns)
+        if last is not None and last.boot == moment.boot:
+            passed_ns = max(0, moment.mono_ns - last.mono_ns)
+            self.guessed_ns += passed_ns
         else:
-            self.steady_ns += max(0, wall_ns - clamp_wall_ns(last.wall_ns))
-        self.steady_ns = clamp_wall_ns(self.steady_ns)
+            passed_ns = self._over_reboot_ns(wall_ns, advance_ns)
+            self.guessed_ns += advance_ns
+        if last is None or moment.synced:
+            self._place(wall_ns)
+            self.steady_ns = self.guessed_ns = wall_ns
+        else:
+            self.steady_ns = clamp_wall_ns(self.steady_ns + passed_ns)
+        if moment.synced:
+            self.synced_ns = self.steady_ns
         self.moment = moment
         wall_day = self.calendar.day_of(wall_ns)
         steady_day = self._steady_calendar.day_of(self.steady_ns)
@@ -140,6 +167,36 @@ class Budget:
         lock = self.lock
         if lock is not None and lock.provisional and moment.synced:
             self.lock_period(lock.reason)
+
+    def _waits_for_sync(self) -> bool:
+        """Tell whether the system usually vouches for its clock, so that it is worth waiting for."""
+        return self.synced_ns is not None and self.steady_ns - self.synced_ns < TRUSTED_NS
+
+    def _over_reboot_ns(self, wall_ns: int, advance_ns: int) -> int:
+        """Return by how much the steady clock goes on over a reboot that moved the wall clock by `advance_ns`."""
+        if advance_ns <= 0 or self._waits_for_sync():
+            return 0
+        if wall_ns > self.steady_ns:
+            return min(advance_ns, wall_ns - self.steady_ns)
+        return min(advance_ns, MAX_BLIND_ADVANCE_NS)
+
+    def _place(self, now_ns: int) -> None:
+        """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
+
+        Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
+        Into another billing period bytes are copied, not moved, so that no period is left with too few.
+
+        Args:
+            now_ns: the true time. `guessed_ns` is what it was taken for.
+        """
+        for (minute, wall_day, steady_day, link), count in self.unplaced.items():
+            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + now_ns - self.guessed_ns)
+            for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
+                if day != true_day:
+                    book.add(true_day, link, count)
+                    if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
+                        book.add(day, link, -count)
+        self.unplaced.clear()
 
     def _turn(self, book: Book, day: int, oldest: int) -> None:
         if day == book.day:
@@ -198,14 +255,11 @@ class Budget:
             reasons.append(self.lock.reason)
             retry_ns = max(retry_ns, self.calendar.start_ns(self.lock.after_day))
         left = UNLIMITED
-        for words, used, limit, end_ns in self._constraints(counted):
-            left = min(left, limit - used)
-            if used + size_bytes > limit:
-                reasons.append(
-                    f"{words} of {show_bytes(limit)} has {show_bytes(max(0, limit - used))} left, "
-                    f"{show_bytes(size_bytes)} are needed"
-                )
-                retry_ns = max(retry_ns, end_ns)
+        for standing in self._standings(counted):
+            left = min(left, standing.limit - standing.used)
+            if standing.used + size_bytes > standing.limit:
+                reasons.append(_exceeded(standing, size_bytes))
+                retry_ns = max(retry_ns, standing.end_wall_ns)
         if reasons:
             return Refusal(tuple(dict.fromkeys(reasons)), retry_ns, 0 if self._is_locked() else max(0, left))
         wait_ns = self._wait_for_rate_ns(size_bytes)
@@ -214,22 +268,33 @@ class Budget:
             return Refusal((f"the rate is held at {rate * 8 / 1000:.6g} kbit/s",), wall_ns + wait_ns, left)
         return None
 
-    def _constraints(self, link: Link) -> list[tuple[str, int, int, int]]:
-        """Return (what it is called, used, limit, when it ends by the wall clock) for what limits a class of links."""
+    def _standings(self, link: Link) -> list[Standing]:
+        """Return what limits a class of links, by each of the two clocks."""
+        if self.moment is None:
+            return []
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        wall, steady = self.wall, self.steady
         found = []
-        offset_ns = clamp_wall_ns(self.moment.wall_ns if self.moment else 0) - self.steady_ns
-        for book, shift_ns in ((self.wall, 0), (self.steady, offset_ns)):
-            for scope in (None, link):
-                name = "the budget" if scope is None else f"the budget for {scope} links"
-                limit = self.limits.of_day(scope)
-                if limit is not None:
-                    used = sum(book.in_day.values()) if scope is None else book.in_day[scope]
-                    found.append((f"today, {name}", used, limit, book.calendar.end_ns(book.day) + shift_ns))
-                limit = self.limits.of_month(scope)
-                if limit is not None:
-                    used = sum(book.in_month.values()) if scope is None else book.in_month[scope]
-                    end_ns = book.calendar.start_ns(book.period[1]) + shift_ns
-                    found.append((f"in this billing period, {name}", used, limit, end_ns))
+        for span, scope, limit in self._caps:
+            if scope is None or scope is link:
+                found.append(Standing(span, scope, wall.used(span, scope), limit, wall.end_ns(span)))
+                found.append(Standing(span, scope, steady.used(span, scope), limit, steady.end_ns(span) + shift_ns))
+        return found
+
+    def standings(self) -> list[Standing]:
+        """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
+        if self.moment is None:
+            return []
+        locked = self._is_locked()
+        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        found = []
+        for span, scope, limit in self._caps:
+            by_wall, by_steady = self.wall.used(span, scope), self.steady.used(span, scope)
+            if by_steady > by_wall:
+                used, end_ns = by_steady, self.steady.end_ns(span) + shift_ns
+            else:
+                used, end_ns = by_wall, self.wall.end_ns(span)
+            found.append(Standing(span, scope, limit if locked else used, limit, end_ns))
         return found
 
     def _wait_for_rate_ns(self, size_bytes: int) -> int:
@@ -256,6 +321,9 @@ class Budget:
         """
         lease = Lease(self.next_id if lease_id is None else lease_id, size_bytes, link.counted_as)
         self.next_id = max(self.next_id, lease.id) + 1
+        if self._waits_for_sync() and not (self.moment and self.moment.synced):
+            key = (self.guessed_ns // NS_PER_MINUTE, self.wall.day, self.steady.day, lease.link)
+            self.unplaced[key] = self.unplaced.get(key, 0) + size_bytes
         self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day})
         self.wall.add(self.wall.day, lease.link, size_bytes)
         self.steady.add(self.steady.day, lease.link, size_bytes)
@@ -302,9 +370,7 @@ class Budget:
         sendable = self.limits.sendable.get(link.counted_as, Sendable.ALL)
         if link is Link.OFFLINE or sendable is Sendable.NOTHING or self._is_locked():
             return 0
-        return max(
-            0, min((limit - used for _, used, limit, _ in self._constraints(link.counted_as)), default=UNLIMITED)
-        )
+        return min((standing.left_bytes for standing in self._standings(link.counted_as)), default=UNLIMITED)
 
     def forecast_month(self) -> int:
         """Return the bytes of this billing period at its end, if its days go on like those of the last four weeks."""
@@ -320,17 +386,20 @@ class Budget:
                 for kind, count in kinds.items():
                     by_kind[kind] += count
         return Usage(
-            day_used=sum(book.in_day.values()),
+            day_used=book.in_day[None],
             day_limit=self.limits.day_bytes,
-            month_used=sum(book.in_month.values()),
+            month_used=book.in_month[None],
             month_limit=self.limits.month_bytes,
-            day_end_wall_ns=self.calendar.end_ns(book.day),
-            period_end_wall_ns=self.calendar.start_ns(after),
+            day_end_wall_ns=book.day_end_ns,
+            period_end_wall_ns=book.period_end_ns,
             reserved=sum(outstanding.lease.reserved_bytes for outstanding in self.leases.values()),
             forecast_month=self.forecast_month(),
             by_link={
                 link: LinkUsage(
-                    book.in_day[link], self.limits.of_day(link), book.in_month[link], self.limits.of_month(link)
+                    book.in_day[link],
+                    self.limits.of(Span.DAY, link),
+                    book.in_month[link],
+                    self.limits.of(Span.MONTH, link),
                 )
                 for link in COUNTED_LINKS
             },
@@ -366,6 +435,12 @@ class Budget:
             "steady": self.steady.to_rows(),
             "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
             "steady_ns": self.steady_ns,
+            "synced_ns": self.synced_ns,
+            "guessed_ns": self.guessed_ns,
+            "unplaced": [
+                [minute, wall_day, steady_day, COUNTED_LINKS.index(link), count]
+                for (minute, wall_day, steady_day, link), count in self.unplaced.items()
+            ],
             "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
             "leases": [
                 [
@@ -400,6 +475,10 @@ class Budget:
         wall_ns, mono_ns, boot, synced = state["moment"]
         budget.moment = Moment(int(wall_ns), int(mono_ns), bytes(boot), bool(synced))
         budget.steady_ns = int(state["steady_ns"])
+        budget.synced_ns = None if state["synced_ns"] is None else int(state["synced_ns"])
+        budget.guessed_ns = int(state["guessed_ns"])
+        for minute, wall_day, steady_day, link, count in state["unplaced"]:
+            budget.unplaced[int(minute), int(wall_day), int(steady_day), COUNTED_LINKS[int(link)]] = int(count)
         for lease_id, size, link, wall_days, steady_days in state["leases"]:
             lease = Lease(int(lease_id), int(size), COUNTED_LINKS[int(link)])
             budget.leases[lease.id] = Outstanding(lease, set(map(int, wall_days)), set(map(int, steady_days)))
@@ -417,3 +496,12 @@ class Budget:
                     for link, count in book.days.get(old, {}).items():
                         book.add(new, link, count)
         return budget
+
+
+def _exceeded(standing: Standing, size_bytes: int) -> str:
+    when = "today" if standing.span is Span.DAY else "in this billing period"
+    what = "the budget" if standing.link is None else f"the budget for {standing.link} links"
+    return (
+        f"{when}, {what} of {show_bytes(standing.limit)} has {show_bytes(standing.left_bytes)} left, "
+        f"{show_bytes(size_bytes)} are needed"
+    )

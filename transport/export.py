@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ class Exported:
 
     def to_answer(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def export(
@@ -199,7 +199,7 @@ class Report:
 
     def to_answer(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
-        return asdict(self) | {"is_sound": self.is_sound}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"is_sound": self.is_sound}
 
 
 def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lambda done, of: None) -> Report:

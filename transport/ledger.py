@@ -28,7 +28,7 @@ import msgpack
 
 from transport.budget import Budget
 from transport.fs import Files, Handle, Open, read_file, replace_file, write_all
-from transport.limits import COUNTED_LINKS, Lease, Limits, Link, Moment, Refusal, Usage
+from transport.limits import COUNTED_LINKS, Lease, Limits, Link, Moment, Refusal, Standing, Usage
 
 MAGIC: Final = b"modledg1"
 HEAD: Final = struct.Struct("<8sII")  # magic, length and CRC of the snapshot
@@ -183,6 +183,15 @@ class Ledger:
         if mono_ns is not None:
             self._budget.observe(self._moment(wall_ns, mono_ns))
         return self._budget.usage()
+
+    def standings(self, wall_ns: int, mono_ns: int) -> list[Standing]:
+        """Return every limit and what is left of it: what the governor paces by.
+
+        Args:
+            wall_ns, mono_ns: the clocks.
+        """
+        self._budget.observe(self._moment(wall_ns, mono_ns))
+        return self._budget.standings()
 
     def left_bytes(self, link: Link) -> int:
         """Return the most that could be reserved over a class of links at the moment last observed."""

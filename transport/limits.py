@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Link(StrEnum):
@@ -31,6 +31,13 @@ class Link(StrEnum):
 COUNTED_LINKS = (Link.UNMETERED, Link.METERED, Link.ROAMING)
 KINDS = ("events", "screens", "other")
 """What bytes are accounted to; `other` is handshakes, keepalives, acknowledgements and everything not named."""
+
+
+class Span(StrEnum):
+    """What a limit runs over: a local day or a billing period."""
+
+    DAY = "day"
+    MONTH = "month"
 
 
 class Sendable(IntEnum):
@@ -96,13 +103,10 @@ class Limits:
         """Whether any limit runs over a billing period."""
         return self.month_bytes is not None or any(a.month_bytes is not None for a in self.links.values())
 
-    def of_day(self, link: Link | None) -> int | None:
-        """Return the day's limit of a class of links, or (None) of all together."""
-        return self.day_bytes if link is None else self.links.get(link, Allowance()).day_bytes
-
-    def of_month(self, link: Link | None) -> int | None:
-        """Return the billing period's limit of a class of links, or (None) of all together."""
-        return self.month_bytes if link is None else self.links.get(link, Allowance()).month_bytes
+    def of(self, span: Span, link: Link | None) -> int | None:
+        """Return a limit of a class of links, or (None) of all together."""
+        allowance = Allowance(self.day_bytes, self.month_bytes) if link is None else self.links.get(link, Allowance())
+        return allowance.day_bytes if span is Span.DAY else allowance.month_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,26 @@ class Refusal:
     reasons: tuple[str, ...]
     retry_wall_ns: int
     left_bytes: int = 0
+
+
+class Standing(NamedTuple):
+    """One limit and what is left of it.
+
+    Attributes:
+        span: what it runs over. link: the class it holds for; None: all together.
+        used: bytes, what is reserved included. limit: the whole. end_wall_ns: when it begins anew.
+    """
+
+    span: Span
+    link: Link | None
+    used: int
+    limit: int
+    end_wall_ns: int
+
+    @property
+    def left_bytes(self) -> int:
+        """What can still be reserved."""
+        return max(0, self.limit - self.used)
 
 
 @dataclass(frozen=True, slots=True)

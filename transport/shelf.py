@@ -165,13 +165,16 @@ class Shelf:
     # -- inside
 
     def _recover(self, rng: random.Random) -> None:
-        """Read what an earlier run left."""
+        """Read what an earlier run left, write down where numbering goes on, and only then tidy up.
+
+        In this order, since tidying up removes what tells of damage. The state is written even when it is unchanged: what
+        was read may come from an earlier process's unsynced write, which a power cut would take back.
+        """
+        names = {serial_of(Path(name)): name for name in self.files.list_dir(self.directory)}
+        names.pop(-1, None)
+        self._next_serial = max(names, default=-1) + 1
         in_doubt = False
-        serials = {serial_of(Path(name)): name for name in self.files.list_dir(self.directory)}
-        self._next_serial = max(serials, default=-1) + 1
-        for serial, name in sorted(serials.items()):
-            if serial < 0:
-                continue
+        for serial, name in sorted(names.items()):
             path = self.directory / name
             try:
                 segment = Segment.recover(self.files, path)
@@ -180,33 +183,40 @@ class Shelf:
                 in_doubt = True
                 continue
             if segment is None:
-                with self.noted("unlink"):
+                with self.noted("remove"):
                     self.files.unlink(path)
                 continue
-            if segment.damaged_bytes:
-                self.count("damaged-bytes", segment.damaged_bytes)
-                in_doubt = True
-            if segment.count == 0:
-                self._set_aside(segment)
-                continue
             self._segments[serial] = segment
+            in_doubt = in_doubt or segment.damaged_bytes > 0
+            self.count("damaged-bytes", segment.damaged_bytes)
             if segment.loaded:
                 self._touch(segment)
+        self._resume(rng, in_doubt)
+        for segment in self.segments():
+            if segment.count == 0:
+                del self._segments[segment.header.serial]
+                self._set_aside(segment)
+                continue
+            if segment.to_repair:
+                segment.close()
+            self.tidy(segment)
+
+    def _resume(self, rng: random.Random, in_doubt: bool) -> None:
+        """Go on numbering behind everything that was ever numbered, in a new epoch when that is not known for sure."""
         state, state_in_doubt = self._read_state()
-        newest = max(
-            (s.last_seq for s in self._segments.values() if state and s.header.epoch == state.epoch), default=-1
-        )
         if state is None or state_in_doubt or in_doubt or state.device != self.device:
             used = {segment.header.epoch for segment in self._segments.values()} | ({state.epoch} if state else set())
-            epoch = next(number for number in iter(lambda: rng.getrandbits(32), None) if number not in used)
+            epoch = rng.getrandbits(32)
+            while epoch in used:
+                epoch = rng.getrandbits(32)
             self.count("new-epoch")
             self._state = State(state.counter if state else 0, self.device, epoch, 0)
-            self._write_state()
         else:
+            epoch = state.epoch
+            newest = max((s.last_seq for s in self._segments.values() if s.header.epoch == epoch), default=-1)
             self._state = state
             self.next_seq = max(state.next_seq, newest + 1)
-        for segment in list(self._segments.values()):
-            self.tidy(segment)
+        self._write_state()
 
     def _set_aside(self, segment: Segment) -> None:
         """Rename a file without a readable record, keeping only a few such."""

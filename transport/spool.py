@@ -206,9 +206,13 @@ class Spool:
             if needed > most:
                 raise TooLarge("a chunk in the spool", actual=needed, limit=most)
             lane = value >> LANE_SHIFT
-            gaps = self._make_room(needed, lane)
+            gaps: list[Gap] = []
             try:
+                self._make_room(needed, lane, gaps)
                 self._append(chunk_id, chunk, value, ready_wall_ns, gaps)
+            except SpoolFull:
+                self._losses.extend(gaps)
+                raise
             except OSError as error:
                 self._losses.extend(gaps)
                 if not again and chunk_id in self._unconfirmed:
@@ -245,19 +249,23 @@ class Spool:
             those that were still waiting: to be recorded as gaps.
 
         Raises:
-            StorageFailed: not everything is erased for sure, but nothing of it will be sent; ask again.
+            StorageFailed: not everything is erased for sure; ask again. What is erased counts as a loss.
         """
         chosen: Callable[[Entry], bool] = which if callable(which) else (lambda entry: entry.chunk_id in which)
         gaps: list[Gap] = []
+        failure: StorageFailed | None = None
         with self._guard:
             for segment in self._shelf.segments():
                 try:
                     self._forget_in(segment, chosen, gaps)
                 except OSError as error:
-                    self._losses.extend(gaps)
-                    raise _storage_failed("not everything could be erased", segment.path, error) from error
+                    failure = _storage_failed("not everything could be erased", segment.path, error)
+                    continue
                 self._shelf.tidy(segment)
             self._shelf.count("forgotten", len(gaps))
+            if failure is not None:
+                self._losses.extend(gaps)
+                raise failure
         return gaps
 
     def _forget_in(self, segment: Segment, chosen: Callable[[Entry], bool], gaps: list[Gap]) -> None:
@@ -269,10 +277,13 @@ class Spool:
         ]
         if not records:
             return
-        gaps += [_gap(record, "forgotten") for record in records if record.mark is Mark.LIVE]
+        waiting = [record for record in records if record.mark is Mark.LIVE]
         ids = {record.header.chunk_id for record in records}
         self._unerased |= ids
-        segment.erase(records)
+        try:
+            segment.erase(records)
+        finally:  # also when it failed, none of them is sent any more
+            gaps += [_gap(record, "forgotten") for record in waiting if not self._waits(record.header.chunk_id)]
         self._unerased -= ids
 
     def expire(self, before_wall_ns: int) -> list[Gap]:
@@ -281,10 +292,12 @@ class Spool:
         with self._guard:
             for segment in self._shelf.segments():
                 if segment.live and segment.min_ready_ns < before_wall_ns:
+                    old: list[Record] = []
                     with self._shelf.noted("expire"):
-                        old = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
-                        gaps += [_gap(record, "expired") for record in old]
-                        segment.mark(old, Mark.DROPPED)
+                        found = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
+                        segment.mark(found, Mark.DROPPED, only_on_disk=True)
+                        old = found
+                    gaps += [_gap(record, "expired") for record in old if not self._waits(record.header.chunk_id)]
                     self._shelf.tidy(segment)
             self._shelf.count("expired", len(gaps))
         return gaps
@@ -407,23 +420,19 @@ class Spool:
                     victim = self._victim(lane)
                     if victim is None:
                         raise
-                    gaps += self._drop(victim)
+                    self._drop(victim, gaps)
             else:
                 return
 
-    def _make_room(self, needed: int, lane: int) -> list[Gap]:
-        """Drop until `needed` bytes (and a page) fit, as `when_full` says."""
-        gaps: list[Gap] = []
+    def _make_room(self, needed: int, lane: int, gaps: list[Gap]) -> None:
+        """Drop until `needed` bytes (and a page) fit, as `when_full` says, adding to `gaps`."""
         needed += layout.PAGE_BYTES
         while self._shelf.disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
             victim = self._victim(lane)
             if victim is None:
-                self._losses.extend(gaps)
                 self._shelf.count("full")
                 raise SpoolFull(needed_bytes=needed, limit_bytes=self.limit_bytes)
-            gaps += self._drop(victim)
-        self._shelf.count("dropped", len(gaps))
-        return gaps
+            self._drop(victim, gaps)
 
     def _disk_is_short(self, needed: int) -> bool:
         if self.min_free_bytes <= 0:
@@ -444,17 +453,26 @@ class Spool:
         lower = [segment for segment in segments if segment.header.lane <= lane]
         return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
 
-    def _drop(self, segment: Segment) -> list[Gap]:
-        """Remove a segment with all that is in it."""
-        gaps: list[Gap] = []
+    def _drop(self, segment: Segment, gaps: list[Gap]) -> None:
+        """Remove a segment with all that is in it, adding that to `gaps`.
+
+        Raises:
+            OSError: what is still there is no gap.
+        """
+        lost: list[Gap] = []
         with self._shelf.noted("drop"):
-            gaps = [_gap(record, "spool-full") for record in self._shelf.live(segment)]
+            lost = [_gap(record, "spool-full") for record in self._shelf.live(segment)]
         try:
             self._shelf.remove(segment)
-        except OSError as error:
-            self._losses.extend(gaps)
-            raise _storage_failed("no room could be made in the spool", segment.path, error) from error
-        return gaps
+        finally:
+            if segment not in self._shelf.segments():
+                gone = [gap for gap in lost if not self._waits(gap.chunk_id)]
+                self._shelf.count("dropped", len(gone))
+                gaps += gone
+
+    def _waits(self, chunk_id: ChunkId) -> bool:
+        """Tell whether a copy of a chunk still waits; a write that failed half-way and a crash can leave two."""
+        return any(record.mark is Mark.LIVE for _, record in self._shelf.find(chunk_id))
 
     def _settle(self, ids: Iterable[ChunkId], mark: Mark) -> list[Record]:
         """Mark waiting records (all copies of them); return one for each id."""

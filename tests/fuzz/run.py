@@ -20,11 +20,14 @@ try:
 except ImportError:
     atheris = None
 
-if atheris is not None:
+if atheris is not None and "--replay" not in sys.argv:
     with atheris.instrument_imports(include=["codec"]):
         from tests.fuzz.targets import TARGETS, Bounded, Target
 else:
     from tests.fuzz.targets import TARGETS, Bounded, Target
+
+INSTRUMENTED_SLOWNESS = 4
+"""By how much, at most, atheris' instrumentation slows the codec."""
 
 
 def main() -> None:
@@ -32,6 +35,7 @@ def main() -> None:
     parser.add_argument("name", choices=["all", *TARGETS])
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, help="kept from run to run; default: a temporary folder")
+    parser.add_argument("--replay", type=Path, help="run this one input, within the same bounds")
     parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     args = parser.parse_args()
     if args.name == "all":
@@ -40,6 +44,9 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "tests.fuzz.run", name, *sys.argv[2:]], check=True)
         return
     target = TARGETS[args.name]
+    if args.replay:
+        Bounded(target)(args.replay.read_bytes())
+        return
     with tempfile.TemporaryDirectory() as scratch:
         corpus = (args.corpus or Path(scratch)) / args.name
         corpus.mkdir(parents=True, exist_ok=True)
@@ -66,7 +73,7 @@ def guided(target: Target, corpus: Path, seconds: int, seed: int) -> None:
             "-print_final_stats=1",
             "-verbosity=0",
         ],
-        Bounded(target),
+        Bounded(target, slowness=INSTRUMENTED_SLOWNESS),
     )
     atheris.Fuzz()
 

@@ -6,7 +6,6 @@ Everything lies in one folder and ends with the test; only processes that were s
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from capture.control import ask
+from capture.errors import NotRunning
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "capture.cli"]
@@ -195,8 +197,14 @@ class Stack:
 
     def status(self) -> dict[str, Any] | None:
         """Return the agent's status, None while nothing answers."""
-        done = self.run("status", "--json", check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        try:
+            return self.ask("status")
+        except NotRunning:
+            return None
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Ask the agent over its control socket."""
+        return ask(self.folder / "agent" / "run" / "control", command, wait_s=60)
 
     def stop_agent(self) -> None:
         """Stop the agent in order; what is open is closed and spooled."""
