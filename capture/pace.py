@@ -1,9 +1,13 @@
 """Pure: how many bytes an hour of activity may cost, so that a budget lasts to its period's end and none is left over.
 
 What is left, less what waits to be sent, is spread over the hours of activity that are still to be expected. It is
-spent a little faster than evenly (`FRONT_LOAD`): budget that is left at the end is lost, while a shortage only lowers a
-rung; so absences nobody can foresee cost little. Of the rest a reserve stays untouched by screenshots, enough for
-clicks and focus in every hour that may yet come.
+spent faster at first: budget that is left over at the end is lost, while a shortage only lowers a rung; so holidays
+nobody can foresee cost little. Of the rest a reserve stays untouched by screenshots, enough for clicks and focus in
+every hour that may yet come.
+
+With x the share of the period's hours that is still to come, the budget follows L(x) = a x + (1 - a) x^k: a share `a`
+is spent evenly, the rest early. The rate that keeps to that course from wherever the budget stands is L/hours times
+m(x), the logarithmic derivative of L.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from capture.conditions import ALL_LINKS, Purse, Span
 from capture.habits import NS_PER_HOUR, Habits
 from capture.ladder import Upload
 
-FRONT_LOAD = {Span.DAY: 0.9, Span.MONTH: 0.85}
-"""Expected hours count so much: with 0.85, half the time leaves 44 % of the budget."""
+EVEN_RATIO = 0.4
+EARLY_POWER = 3.0
+"""`a` and `k`: half the hours leave 28 % of the budget, a quarter of them 11 %; the last hours get 0.4 of the mean."""
+DAYS_A_MONTH = 30.4
 HOURS_A_DAY_AT_MOST = 14.0
 """Hours of activity of the longest day: for so many a day, clicks and focus are reserved."""
 MIN_HOURS = 1.0
@@ -48,6 +54,17 @@ class Pace:
     frames_can_leave: bool
 
 
+def haste(share: float) -> float:
+    """Return how much faster than evenly to spend.
+
+    Args:
+        share: of the period's expected hours that is still to come, 0-1 (more is taken for 1).
+    """
+    share = min(1.0, share)
+    early: float = (1 - EVEN_RATIO) * share ** (EARLY_POWER - 1)
+    return (EVEN_RATIO + EARLY_POWER * early) / (EVEN_RATIO + early)
+
+
 def pace(
     wall_ns: int,
     purses: Mapping[str, Sequence[Purse]],
@@ -76,14 +93,15 @@ def pace(
     for purse in _joint(purses, carriers):
         left_h = (purse.end_wall_ns - wall_ns) / NS_PER_HOUR
         hours = max(habits.expected_hours(wall_ns, purse.end_wall_ns), min(MIN_HOURS, left_h), 1 / 60)
-        spread = hours * FRONT_LOAD[purse.span]
+        usual = habits.hours_a_day() * (1.0 if purse.span is Span.DAY else DAYS_A_MONTH)
+        spread = hours / haste(hours / usual if usual else 1.0)
         left = purse.left_bytes - waiting
         reserve = floor_bytes_h * min(left_h, max(1.5 * hours, left_h / 24 * HOURS_A_DAY_AT_MOST))
         event_bytes_h, frame_bytes_h = left / spread, (left - reserve) / spread
         if purse.span is Span.DAY and waiting > 0:
             # Days without a link leave a backlog that no single day can take; it goes while recording goes on.
-            usual = DRAIN_RATIO * purse.limit_bytes / max(1.0, habits.hours_a_day())
-            event_bytes_h, frame_bytes_h = max(event_bytes_h, usual), max(frame_bytes_h, usual - floor_bytes_h)
+            drained = DRAIN_RATIO * purse.limit_bytes / max(1.0, habits.hours_a_day())
+            event_bytes_h, frame_bytes_h = max(event_bytes_h, drained), max(frame_bytes_h, drained - floor_bytes_h)
         if frame_bytes_h < best.frame_bytes_h:
             best = Pace(min(event_bytes_h, best.event_bytes_h), frame_bytes_h, purse, hours, best.frames_can_leave)
     through_h = daily_bytes / max(1.0, habits.hours_a_day())

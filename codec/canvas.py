@@ -9,7 +9,8 @@ Colour: full-range BT.709 4:2:0, converted here in integers, so that every decod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,16 @@ import zstandard
 from codec.errors import Corrupt
 from codec.packed import Cursor, varint
 from codec.tiles import OPAQUE, TILE_PX, Numbers, Raster, Tiles
-from codec.video import Bitstream, VideoDecoder, VideoEncoder
+from codec.video import Bitstream, Planes, VideoDecoder, VideoEncoder
 
 MIN_SIDE_TILES = 4
 """SVT-AV1 encodes nothing smaller than 64 px."""
 MAX_PACKETS = 1 << 16
+CRFS = {Bitstream.H264: (26, 38, 51), Bitstream.AV1: (26, 44, 63)}
+"""The quality, and what is tried when a stream comes out larger than ENOUGH_BYTES: only noise does."""
+ENOUGH_BYTES = 3 << 20
+SLICE_TILES = 4096
+"""How many tiles are converted at once: 4 MiB a channel."""
 
 
 class Photos:
@@ -31,6 +37,7 @@ class Photos:
 
     def __init__(self, raster: Raster) -> None:
         self.held_bytes = 0
+        self.expected_bytes = 0
         self._raster = raster
         self._pictures: list[tuple[Numbers, bytes]] = []
         self._squeeze = zstandard.ZstdCompressor(level=1)
@@ -40,7 +47,10 @@ class Photos:
 
     def add(self, numbers: Numbers, tiles: Tiles) -> None:
         """Take the photograph tiles of one frame."""
-        squeezed = self._squeeze.compress(b"".join(plane.tobytes() for plane in to_yuv(tiles)))
+        raw = b"".join(plane.tobytes() for plane in to_yuv(tiles))
+        squeezed = self._squeeze.compress(raw)
+        # What even zstd cannot shrink is noise, and a video encoder shrinks it little.
+        self.expected_bytes += len(squeezed) // (2 if len(squeezed) > len(raw) * 9 // 10 else 12)
         self._pictures.append((numbers, squeezed))
         self.held_bytes += len(squeezed) + numbers.nbytes
 
@@ -50,8 +60,16 @@ class Photos:
         row, column = np.divmod(every, self._raster.columns)
         top, left = int(row.min()), int(column.min())
         rows, columns = int(row.max()) - top + 1, int(column.max()) - left + 1
+        for crf in CRFS[bitstream]:
+            packets = self._encode(bitstream, crf, top, left, rows, columns)
+            if sum(map(len, packets)) <= ENOUGH_BYTES:
+                break
+        head = [varint(number) for number in (bitstream, left, top, columns, rows, len(packets), *map(len, packets))]
+        return b"".join(head + packets)
+
+    def _encode(self, bitstream: Bitstream, crf: int, top: int, left: int, rows: int, columns: int) -> list[bytes]:
         planes = blank(rows, columns)
-        encoder = VideoEncoder(bitstream, planes[0].shape[1], planes[0].shape[0])
+        encoder = VideoEncoder(bitstream, planes[0].shape[1], planes[0].shape[0], crf=crf)
         unsqueeze = zstandard.ZstdDecompressor()
         packets: list[bytes] = []
         for numbers, squeezed in self._pictures:
@@ -62,9 +80,7 @@ class Photos:
             for plane, cut, side in zip(planes, cuts, (TILE_PX, TILE_PX // 2, TILE_PX // 2), strict=True):
                 _split(plane, side)[row - top, column - left] = cut.reshape(count, side, side)
             packets += encoder.encode(planes)
-        packets += encoder.finish()
-        head = [varint(number) for number in (bitstream, left, top, columns, rows, len(packets), *map(len, packets))]
-        return b"".join(head + packets)
+        return packets + encoder.finish()
 
 
 class PhotoReader:
@@ -122,8 +138,26 @@ def _split(plane: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     return plane.reshape(height_px // side, side, width_px // side, side).transpose(0, 2, 1, 3)
 
 
-def to_yuv(tiles: Tiles) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def to_yuv(tiles: Tiles) -> Planes:
     """Convert tiles to luma (n, 16, 16) and two chromas (n, 8, 8), each of these the mean of four pixels."""
+    return _by_slices(_to_yuv, tiles)
+
+
+def from_yuv(luma: npt.NDArray[np.uint8], cb: npt.NDArray[np.uint8], cr: npt.NDArray[np.uint8]) -> Tiles:
+    """Convert luma and chroma tiles to pixels; a chroma sample serves four of them."""
+    tiles: Tiles = _by_slices(_from_yuv, luma, cb, cr)[0]
+    return tiles
+
+
+def _by_slices(convert: Callable[..., tuple[Any, ...]], *tiles: npt.NDArray[Any]) -> tuple[Any, ...]:
+    if len(tiles[0]) <= SLICE_TILES:
+        return convert(*tiles)
+    starts = range(0, len(tiles[0]), SLICE_TILES)
+    parts = [convert(*(one[start : start + SLICE_TILES] for one in tiles)) for start in starts]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _to_yuv(tiles: Tiles) -> Planes:
     blue, green, red = (tiles >> shift & 0xFF for shift in (0, 8, 16))
     luma = (13933 * red + 46871 * green + 4732 * blue + 32768 >> 16).astype(np.uint8)
     mean = [
@@ -135,12 +169,13 @@ def to_yuv(tiles: Tiles) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], 
     return luma, cb.clip(0, 255).astype(np.uint8), cr.clip(0, 255).astype(np.uint8)
 
 
-def from_yuv(luma: npt.NDArray[np.uint8], cb: npt.NDArray[np.uint8], cr: npt.NDArray[np.uint8]) -> Tiles:
-    """Convert luma and chroma tiles to pixels; a chroma sample serves four of them."""
+def _from_yuv(
+    luma: npt.NDArray[np.uint8], cb: npt.NDArray[np.uint8], cr: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint32]]:
     u, v = (plane.astype(np.int32) - 128 for plane in (cb, cr))
     parts = (121609 * u, -12276 * u - 30679 * v, 103206 * v)  # 1.8556, -.1873 and -.4681, 1.5748, times 2**16
     pixels = np.full(luma.shape, OPAQUE, np.uint32)
     for part, shift in zip(parts, (0, 8, 16), strict=True):
         wide = (part + 32768 >> 16).repeat(2, axis=1).repeat(2, axis=2)
         pixels |= (luma + wide).clip(0, 255).astype(np.uint32) << np.uint32(shift)
-    return pixels
+    return (pixels,)

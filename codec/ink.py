@@ -20,6 +20,7 @@ from codec.packed import Cursor, Unpacker, pack, varint
 from codec.tiles import OPAQUE, TILE_PX, Tiles
 
 ESCAPE = 255
+BGR = np.uint32(0xFFFFFF)
 TILE_PIXELS = TILE_PX * TILE_PX
 PIECE_TILES = 1024
 """How many tiles are held as they are before they are compressed for the wait: 1 MiB."""
@@ -62,13 +63,12 @@ class Ink:
         """
         self._close_piece()
         colours, table = _palette(self._histogram(), tolerance)
-        index_of = np.full(1 << 24, ESCAPE, np.uint8)
-        index_of[table[0]] = table[1]
+        look_up = _Table(*table)
         escaped: list[bytes] = []
 
         def indexes() -> Iterator[bytes]:
             for piece in self._unsqueezed():
-                index = index_of[piece & 0xFFFFFF]
+                index = look_up(piece & BGR)
                 own = piece[index == ESCAPE]
                 escaped.append(own.view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
                 yield index.tobytes()
@@ -94,13 +94,34 @@ class Ink:
     def _histogram(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         colours, counts = np.empty(0, np.uint32), np.empty(0, np.int64)
         for piece in self._unsqueezed():
-            some, number = np.unique(piece & 0xFFFFFF, return_counts=True)
+            some, number = np.unique(piece & BGR, return_counts=True)
             both = np.concatenate((colours, some))
             colours, where = np.unique(both, return_inverse=True)
             counts = np.bincount(where, weights=np.concatenate((counts, number)), minlength=len(colours)).astype(
                 np.int64
             )
         return colours, counts
+
+
+class _Table:
+    """From colours to indexes, vectorised: a hash table with one place a hash. Who finds theirs taken is escaped."""
+
+    def __init__(self, colours: npt.NDArray[np.uint32], indexes: npt.NDArray[np.uint8]) -> None:
+        self._colours = np.full(1 << 20, 1 << 24, np.uint32)  # no colour has 25 bits
+        self._indexes = np.full(1 << 20, ESCAPE, np.uint8)
+        place = self._place(colours[::-1])  # the commonest last, so that it keeps its place
+        self._colours[place] = colours[::-1]
+        self._indexes[place] = indexes[::-1]
+
+    def __call__(self, colours: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+        place = self._place(colours)
+        index = self._indexes[place]
+        index[self._colours[place] != colours] = ESCAPE
+        return index
+
+    @staticmethod
+    def _place(colours: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        return colours * np.uint32(0x9E3779B1) >> np.uint32(12)
 
 
 def _palette(

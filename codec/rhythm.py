@@ -244,8 +244,7 @@ def decode_strokes(stream: bytes) -> Strokes:
 
 
 def _symbol(table: TableReader, number: int, contexts: tuple[int, ...]) -> int:
-    field = table.fields[number]
-    a, b, c, d, e, f = (o + field.nodes * v for o, v in zip(field.offsets.tolist(), contexts, strict=True))
+    a, b, c, d, e, f = (int(base[v]) for base, v in zip(table.fields[number].bases, contexts, strict=True))
     return table.symbol(number, (a, b, c, d, e, f))
 
 

@@ -27,6 +27,7 @@ from codec.script import (
     MAX_FRAMES,
     MAX_LIVE_PIXELS,
     MAX_SCREEN,
+    MAX_SCRIPT_BYTES,
     MAX_SEGMENTS,
     VERSION,
     Kind,
@@ -49,8 +50,8 @@ seconds."""
 class Effort(IntEnum):
     """How hard to try: the governor's choice between energy and bytes."""
 
-    FAST = 0  # quick LZMA, x264 for photographs; exact ink
-    SMALL = 1  # LZMA at its most thorough, SVT-AV1 for photographs; rare shades of ink may be off by a few levels
+    FAST = 0  # quick LZMA, x264 for photographs
+    SMALL = 1  # LZMA at its most thorough, SVT-AV1 for photographs
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class _Way:
 
 
 _WAYS = {
-    Effort.FAST: _Way(2, Bitstream.H264, 0),
-    Effort.SMALL: _Way(9 | lzma.PRESET_EXTREME, Bitstream.AV1, 6),
+    Effort.FAST: _Way(2, Bitstream.H264, 4),
+    Effort.SMALL: _Way(9 | lzma.PRESET_EXTREME, Bitstream.AV1, 8),
 }
 
 
@@ -100,8 +101,8 @@ class ScreenEncoder:
     @property
     def pending_bytes(self) -> int:
         """An estimate of the section's size so far."""
-        photos = sum(segment.photos.held_bytes for segment in self._photographed)
-        return sum(map(len, self._batches)) + self._ink.held_bytes // 2 + photos // 16 + self._script.raw_bytes // 8
+        photos = sum(segment.photos.expected_bytes for segment in self._photographed)
+        return sum(map(len, self._batches)) + self._ink.held_bytes // 2 + photos + self._script.raw_bytes // 8
 
     def add(self, frame: Frame) -> bool:
         """Take a frame.
@@ -132,7 +133,8 @@ class ScreenEncoder:
         self._latest_ms = frame.t_ms
         self._frame_count += 1
         segment.before, segment.after = after, before
-        if self._ink.held_bytes + sum(one.photos.held_bytes for one in self._photographed) > HELD_BYTES:
+        held = self._ink.held_bytes + sum(one.photos.held_bytes for one in self._photographed)
+        if held > HELD_BYTES or self._script.raw_bytes > MAX_SCRIPT_BYTES // 2:
             self._close_batch()
         return True
 
@@ -141,6 +143,7 @@ class ScreenEncoder:
         self._finished = True
         if not self._frame_count:
             return b""
+        self._current.clear()  # the pictures, before the memory that encoding takes
         self._close_batch()
         head = [varint(VERSION), varint(len(self._heads))]
         head += [varint(number) for one in self._heads for number in one]
@@ -175,7 +178,7 @@ class ScreenEncoder:
         op.set(numbers[fill], Kind.FILL, tiles[fill, 0, 0].astype(np.int64) & 0xFFFFFF)
 
         drawn = np.flatnonzero(~fill)
-        hashes = _hashes(tiles[drawn])
+        hashes = _hashes(tiles, drawn)
         # Slots that this frame's own tiles may push out are not referred to.
         oldest = self._memory.count + len(drawn) - self._memory.capacity
         known = [self._memory.find(one, oldest) for one in hashes]
@@ -225,9 +228,9 @@ class ScreenEncoder:
         self._script, self._ink, self._photographed = ScriptWriter(), Ink(), []
 
 
-def _hashes(tiles: Tiles) -> list[int]:
+def _hashes(tiles: Tiles, places: Numbers) -> list[int]:
     try:
         from xxhash import xxh3_64_intdigest as digest
     except ImportError as error:
         raise Unsupported("recording screenshots needs xxhash: install modicum[agent]") from error
-    return [digest(tile) for tile in tiles]
+    return [digest(tiles[place]) for place in places.tolist()]

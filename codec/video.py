@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,12 +51,12 @@ _ENCODERS: dict[Bitstream, tuple[str, dict[str, str]]] = {
     # zerolatency: no look-ahead, so no dozens of pictures in memory.
     Bitstream.H264: (
         "libx264",
-        {"preset": "veryfast", "tune": "zerolatency", "crf": "25", "x264-params": "keyint=infinite:scenecut=0"},
+        {"preset": "veryfast", "tune": "zerolatency", "x264-params": "keyint=infinite:scenecut=0"},
     ),
     # scm 0: what comes here is photographs; lp 1: one thread.
     Bitstream.AV1: (
         "libsvtav1",
-        {"preset": "8", "crf": "35", "svtav1-params": "lp=1:scm=0:keyint=-1:scd=0:pred-struct=2"},
+        {"preset": "8", "svtav1-params": "lp=1:scm=0:keyint=-1:scd=0:pred-struct=2"},
     ),
 }
 _DECODERS = {Bitstream.H264: "h264", Bitstream.AV1: "libdav1d"}
@@ -81,7 +81,7 @@ def pyav() -> ModuleType:
 class VideoEncoder:
     """One stream of pictures of one size, in order; their times are not the stream's business."""
 
-    def __init__(self, bitstream: Bitstream, width_px: int, height_px: int) -> None:
+    def __init__(self, bitstream: Bitstream, width_px: int, height_px: int, *, crf: int) -> None:
         name, options = _ENCODERS[bitstream]
         context = pyav().CodecContext.create(name, "w")
         context.width, context.height, context.pix_fmt = width_px, height_px, "yuv420p"
@@ -89,7 +89,7 @@ class VideoEncoder:
         context.framerate = Fraction(2, 1)  # SVT-AV1 refuses more than 240, which it would take from the time base
         context.thread_count = 1
         context.color_range, context.colorspace = 2, 1  # full range, BT.709
-        context.options = options
+        context.options = {**options, "crf": str(crf)}
         self._context = context
         self._count = 0
 
@@ -118,7 +118,8 @@ class VideoDecoder:
         self._size = (width_px, height_px)
         context = pyav().CodecContext.create(_DECODERS[bitstream], "r")
         context.thread_count = 1
-        context.options = {"max_pixels": str(width_px * height_px)}  # FFmpeg refuses more before it allocates
+        # FFmpeg refuses more before it allocates; it counts with its strides' alignment.
+        context.options = {"max_pixels": str((width_px + 128) * (height_px + 128))}
         self._context = context
 
     def decode(self, packets: Iterable[bytes]) -> Iterator[Planes]:
@@ -152,40 +153,65 @@ class VideoDecoder:
 
 
 def write_mp4(path: Path, frames: Iterable[Frame], *, last_ms: int = 1000) -> int:
-    """Write frames of one size as H.264 in MP4, each shown from its own time to the next one's.
+    """Write frames as H.264 in MP4, each shown from its own time to the next one's.
 
     Args:
         path: the file, which is replaced.
-        frames: in order of time; those of another size than the first are scaled to it.
+        frames: in order of time, of one screen. An odd last row or column is cut off; those of another size than the
+        first are
+            scaled to it.
         last_ms: how long the last one is shown.
 
     Returns:
         How many frames were written. With none, no file is made.
     """
     av = pyav()
-    count = 0
-    first_ms = latest_ms = 0
-    container = stream = None
+    count = first_ms = latest_ms = 0
+    container: Any = None
+    stream: Any = None
+    packets: list[Any] = []
     try:
         for frame in frames:
-            height_px, width_px = frame.pixels.shape[:2]
-            if container is None or stream is None:
+            if container is None:
                 container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-                stream = container.add_stream("libx264", rate=1000)
-                stream.width, stream.height, stream.pix_fmt = width_px & ~1 or 2, height_px & ~1 or 2, "yuv420p"
-                stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-                stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
+                stream = _mp4_stream(container, frame)
                 first_ms = latest_ms = frame.t_ms
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels), format="bgra")
-            picture = picture.reformat(width=stream.width, height=stream.height, format="yuv420p")
-            latest_ms = max(latest_ms + (count > 0), frame.t_ms)
-            picture.pts, picture.time_base = latest_ms - first_ms, Fraction(1, 1000)
-            picture.duration = last_ms
-            container.mux(stream.encode(picture))
+            height_px, width_px = frame.pixels.shape[:2]
+            even = frame.pixels[: max(1, height_px & ~1), : max(1, width_px & ~1)]
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="bgra").reformat(
+                width=stream.width,
+                height=stream.height,
+                format="yuv420p",
+                dst_colorspace="ITU709",
+                dst_color_range="MPEG",
+            )
+            latest_ms = max(latest_ms + (count > 0), frame.t_ms)  # a player needs times that grow
+            picture.pts, picture.time_base = latest_ms - first_ms, _TICK
+            packets += stream.encode(picture)
+            _mux(container, packets, None)
             count += 1
-        if container is not None and stream is not None:
-            container.mux(stream.encode(None))
+        if count:
+            packets += stream.encode(None)
+            _mux(container, packets, last_ms)
     finally:
         if container is not None:
             container.close()
     return count
+
+
+def _mp4_stream(container: Any, frame: Frame) -> Any:
+    height_px, width_px = frame.pixels.shape[:2]
+    stream = container.add_stream("libx264", rate=1000, options={"preset": "veryfast", "crf": "20", "bf": "0"})
+    stream.width, stream.height, stream.pix_fmt = max(2, width_px & ~1), max(2, height_px & ~1), "yuv420p"
+    stream.time_base = stream.codec_context.time_base = _TICK
+    stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1  # BT.709, as players assume
+    return stream
+
+
+def _mux(container: Any, packets: list[Any], last_ms: int | None) -> None:
+    """Write packets whose duration is known: none is reordered, so the next one tells it. The last waits for
+    `last_ms`."""
+    while len(packets) > (last_ms is None):
+        packet = packets.pop(0)
+        packet.duration = packets[0].pts - packet.pts if packets else last_ms
+        container.mux(packet)
