@@ -52,11 +52,15 @@ UNSUPPORTED_VERSION = {0x84, 1}
 SEND_BUFFER_BYTES = 64 * 1024
 """SO_SNDBUF: what has left us and not the machine is what an abort can still take back."""
 
+RECEIVE_BYTES = 64 * 1024
+"""Received at a time: Python takes the memory for what is asked for, not for what comes."""
+
 CLOSE_WAIT_S = 3.0
 
 _QUIET = logging.getLogger("transport.mqtt.paho")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
+_QUIET.setLevel(logging.CRITICAL)  # what goes wrong is raised here, and logged by whoever catches it
 
 
 class Protocol(StrEnum):
@@ -152,6 +156,9 @@ class _Client(aiomqtt.Client):
         self.paho.connect_timeout = broker.connect_timeout_s
         self.paho.manual_ack_set(manual)
         self.paho.max_inflight_messages_set(0xFFFF)  # our own semaphore limits them
+        self._receive = self.paho._sock_recv
+        self.paho._sock_recv = self._receive_some  # type: ignore[method-assign]
+        self.trouble = ""
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self.pending: dict[int, asyncio.Future[int]] = {}
         self.incoming: deque[Message] = deque()
@@ -177,11 +184,12 @@ class _Client(aiomqtt.Client):
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason_code: ReasonCode, properties: Properties | None = None
     ) -> None:
+        reason = self.trouble or str(reason_code)
         if not self._connected.done():  # aiomqtt would wait for a CONNACK that cannot come any more
-            self._connected.set_exception(aiomqtt.MqttError(f"closed before CONNACK: {reason_code}"))
+            self._connected.set_exception(aiomqtt.MqttError(f"closed before CONNACK: {reason}"))
         else:
             super()._on_disconnect(client, userdata, flags, reason_code, properties)
-        self.lose(str(reason_code))
+        self.lose(reason)
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
@@ -224,14 +232,23 @@ class _Client(aiomqtt.Client):
             due = quiet_since + self._client.keepalive if self._client.keepalive else quiet_since + 3600
             await asyncio.sleep(max(due - time.monotonic(), 0.5) + 0.05)
 
+    def _receive_some(self, bufsize: int) -> bytes:
+        """Receive for paho, which asks for the rest of a packet: it would take any size, and swallow the reason of an end."""
+        if bufsize > self.broker.max_packet_bytes:
+            self.trouble = f"a packet of {bufsize:,} bytes arrived, over the limit of {self.broker.max_packet_bytes:,}"
+            raise ConnectionAbortedError(self.trouble)
+        try:
+            return self._receive(min(bufsize, RECEIVE_BYTES))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.trouble = str(error)
+            raise
+
     def _read(self) -> None:
         try:
             while True:
                 self._client.loop_read()
-                packet = self._client._in_packet
-                if packet["remaining_length"] > self.broker.max_packet_bytes:
-                    self.abort("a packet over the limit arrived")
-                    return
                 if (
                     self.incoming_bytes > self.broker.queue_bytes
                     or len(self.incoming) > 4 * self.broker.receive_maximum
@@ -470,6 +487,11 @@ class Dialer:
             ) from error
         except (aiomqtt.MqttError, OSError, ValueError) as error:
             client.abort("not connected")
+            if "[SSL" in str(error):  # the alert of a broker that wants another certificate comes after the handshake
+                raise Refused(
+                    f"the broker at {where} and we do not trust each other ({error}): look at the authority's file, our "
+                    "certificate and its key, and the host's name"
+                ) from error
             raise Unavailable(
                 f"no MQTT broker answers at {where} ({error}): start it, or look at address and network",
                 host=self.broker.host,

@@ -90,14 +90,13 @@ class Segment:
 
     @classmethod
     def create(cls, files: Files, path: Path, header: SegmentHeader) -> Segment:
-        """Make a new, empty segment, durably.
+        """Make a new, empty segment; its name is durable, its page is with the first record.
 
         Raises:
             OSError: there may be a file without a record in it, which the next opening removes.
         """
         with opened(files, path, Open.CREATE) as handle:
-            write_all(handle, layout.pack_page(header), 0)
-            handle.sync()
+            write_all(handle, layout.pack_page(header), 0)  # synced with the first record: without one it is nothing
         files.sync_dir(path.parent)
         return cls(files, path, header)
 

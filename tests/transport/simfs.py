@@ -86,8 +86,8 @@ class SimFiles:
     """See the module.
 
     Attributes:
-        fail_at: the number of steps until the next failure (None = none). failure: what fails then. capacity_bytes: of the
-        disk. dead: everything raises: the process was killed.
+        fail_at: steps until the next failure (None = none). failure: its errno. fail_for: so many steps in a row fail.
+        crash_at: steps until the process is killed. capacity_bytes: of the disk. short_writes: writes take a part only.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -99,6 +99,7 @@ class SimFiles:
         self.steps = 0
         self.fail_at: int | None = None
         self.failure: int = errno.EIO
+        self.fail_for = 1
         self.crash_at: int | None = None
         self.capacity_bytes = 1 << 40
         self.short_writes = False
@@ -117,7 +118,9 @@ class SimFiles:
         if self.fail_at is not None:
             self.fail_at -= 1
             if self.fail_at <= 0:
-                self.fail_at = None
+                self.fail_for -= 1
+                if self.fail_for <= 0:
+                    self.fail_at = None
                 raise OSError(self.failure, f"simulated at {what}")
 
     def used_bytes(self) -> int:

@@ -199,9 +199,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def later(self, step: int) -> None:
         self.now += step
 
-    @rule(steps=ONE_STEP, failure=st.sampled_from([errno.EIO, errno.ENOSPC]))
-    def plan_failure(self, steps: int, failure: int) -> None:
-        self.files.fail_at, self.files.failure = steps, failure
+    @rule(steps=ONE_STEP, failure=st.sampled_from([errno.EIO, errno.ENOSPC]), times=st.sampled_from([1, 1, 2, 8]))
+    def plan_failure(self, steps: int, failure: int, times: int) -> None:
+        self.files.fail_at, self.files.failure, self.files.fail_for = steps, failure, times
 
     @rule(steps=ONE_STEP)
     def plan_crash(self, steps: int) -> None:
