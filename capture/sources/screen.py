@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.errors import CaptureError, NoDisplay
+from capture.sources.windows import Monitor
 
 Pixels = npt.NDArray[np.uint8]
 """uint8 BGRA, shape (H, W, 4), C-contiguous."""
@@ -55,6 +56,15 @@ class Grabber:
             raise CaptureError(f"The display could not be grabbed: {error}") from error
         return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
 
+    def places(self) -> list[Monitor]:
+        """Return the whole display and then each monitor."""
+        if self._mss is None:
+            self._mss = self._open()
+        return [
+            Monitor(str(number), one["left"], one["top"], one["width"], one["height"])
+            for number, one in enumerate(self._mss.monitors)
+        ]
+
     def _open(self) -> Any:
         import mss
 
@@ -70,6 +80,18 @@ class Grabber:
             self._mss = None
 
     close = reset
+
+
+def monitors_of(display: str | None = None) -> tuple[int, int, tuple[Monitor, ...]]:
+    """Return the display's width and height (px) and its monitors, where nothing else tells of them.
+
+    Raises:
+        NoDisplay: there is none.
+    """
+    grabber = Grabber(display)
+    whole, *each = grabber.places()
+    grabber.close()
+    return whole.width, whole.height, tuple(each)
 
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c") or "msvcrt")
