@@ -28,6 +28,7 @@ import xcffib.sync
 import xcffib.xproto as xp
 
 from capture.errors import CaptureError, NoDisplay, NoPermission
+from capture.sources.input_decoder import ServerClock
 from capture.sources.keyclass import KeyboardMap
 from capture.sources.notices import (
     Damaged,
@@ -41,7 +42,6 @@ from capture.sources.notices import (
 )
 from capture.sources.windows import Monitor, Window
 from capture.sources.x11_windows import WindowTree
-from capture.sources.xinput import ServerClock
 
 NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR", "SHAPE")
 ATOMS = (*WindowTree.ATOMS, "_MODICUM_CLOCK")
