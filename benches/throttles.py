@@ -17,6 +17,7 @@ from capture.effects import purses_of
 from capture.governor import Governor
 from capture.ladder import FIRST_WITH_FRAMES, Effort, Plan, Rung, Upload
 from transport.budget import Budget
+from transport.budget_state import from_state, to_state
 from transport.limits import Allowance, Limits, Link, Moment, Sendable
 from transport.periods import NS_PER_S
 
@@ -155,8 +156,8 @@ class Modicum:
             spool_ratio=self.backlog / SPOOL_BYTES,
         )
         plan = self.governor.decide(slot.start_ns, conditions).value
-        self._record(slot, plan)
         self.governor.active(moment.wall_ns, SLOT_S, slot.link)
+        self._record(slot, plan)
         end_ns = slot.start_ns + SLOT_S * NS_PER_S - 1
         self._send(end_ns, slot.link, crash=slot.crash)
         if slot.tail:
@@ -178,8 +179,6 @@ class Modicum:
             self.backlog -= size
             self.dropped += size
         self.governor.paid(
-            plan,
-            active_s=SLOT_S,
             event_bytes=events * 1.1,
             frame_bytes=frames * 1.1,
             cpu_s=self.home.true_cpu_s(plan.rung, plan.effort),
@@ -211,7 +210,7 @@ class Modicum:
 
     def _crash(self, true_ns: int) -> None:
         """Die with a lease outstanding, and start again from what is on the disk."""
-        self.budget = Budget.from_state(self.limits, self.budget.to_state())
+        self.budget = from_state(self.limits, to_state(self.budget))
         self.budget.observe(self.moment(true_ns))
         self.budget.write_off()
         self.governor = Governor(self.settings, self.governor.to_state())

@@ -26,7 +26,7 @@ from capture.commands import Commands
 from capture.conditions import ALL_LINKS, Conditions, Purse, Span
 from capture.conductor import Conductor
 from capture.control import ControlServer
-from capture.errors import CaptureError, NoDisplay
+from capture.errors import CaptureError, DiskFull, NoDisplay
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -233,6 +233,10 @@ class Agent:
         finally:
             self.steering.stop()
             self._write_learned()
+        if self.chunker.open:
+            raise DiskFull(
+                f"{self.chunker.open} chunks could not be stored and are lost: {self.warnings.get('disk', 'see the log')}"
+            )
         if self.conductor.lost_reason is not None:
             raise NoDisplay(self.conductor.lost_reason)
 
@@ -247,6 +251,7 @@ class Agent:
             on_progress=self._sent,
             on_loss=self._lost,
             executor=self._ledger_thread,
+            ledger_clock_ns=clock.boot_ns,
         )
         await self._publisher.run()
 

@@ -92,39 +92,36 @@ class Governor:
     # -- learning ---------------------------------------------------------------------------------------------------
 
     def active(self, wall_ns: int, active_s: float, link: str = "unknown") -> None:
-        """Learn that the person was active.
+        """Learn that the person was active, and that the present plan was in force meanwhile.
 
         Args:
             wall_ns: now. active_s: seconds since the last call, not over an hour. link: the class in force.
         """
         self.habits.active(wall_ns, active_s)
+        plan = self.plan
+        if plan is not None:
+            self.prices.bought(plan.rung, plan.effort, active_s)
+            self._save(plan, active_s / 3600)
         fade = exp(-active_s / 3600 / LINK_HOURS)
         counted = _counted(link)
         for known in {*self._shares, counted}:
             now = 1.0 if known == counted else 0.0
             self._shares[known] = fade * self._shares.get(known, 0.0) + (1 - fade) * now
 
-    def paid(
-        self, plan: Plan, *, active_s: float, event_bytes: float = 0, frame_bytes: float = 0, cpu_s: float = 0
-    ) -> None:
-        """Learn what a plan cost.
+    def _save(self, plan: Plan, hours: float) -> None:
+        """Save up what the plan costs less than the pace, or owe what it costs more."""
+        if self._pace_bytes_h < inf:
+            saved = (self._pace_bytes_h - self.prices.of(plan.rung, plan.effort).size_bytes) * hours
+            most = max(0.0, self._pace_bytes_h) * MAX_CREDIT_HOURS
+            self._credit_bytes = min(most, max(-most, self._credit_bytes + saved))
+
+    def paid(self, *, event_bytes: float = 0, frame_bytes: float = 0, cpu_s: float = 0) -> None:
+        """Learn what was paid since the last call; under which plans is known from `active`.
 
         Args:
-            plan: the one under which it was recorded. active_s: seconds of activity.
-            event_bytes, frame_bytes: of the chunks that it made, on the wire or (times 1.1) sealed. cpu_s: own CPU.
+            event_bytes, frame_bytes: of the chunks that were closed, on the wire or (times 1.1) sealed. cpu_s: own CPU.
         """
-        if self._pace_bytes_h < inf:
-            saved = self._credit_bytes + self._pace_bytes_h * active_s / 3600 - event_bytes - frame_bytes
-            most = max(0.0, self._pace_bytes_h) * MAX_CREDIT_HOURS
-            self._credit_bytes = min(most, max(-most, saved))
-        self.prices.paid(
-            plan.rung,
-            plan.effort,
-            active_s=active_s,
-            event_bytes=event_bytes,
-            frame_bytes=frame_bytes,
-            cpu_s=cpu_s,
-        )
+        self.prices.paid(event_bytes=event_bytes, frame_bytes=frame_bytes, cpu_s=cpu_s)
 
     # -- deciding ---------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ def haste(share: float) -> float:
         share: of the period's expected hours that is still to come, 0-1 (more is taken for 1).
     """
     share = min(1.0, share)
-    early = (1 - EVEN_RATIO) * share ** (EARLY_POWER - 1)
+    early: float = (1 - EVEN_RATIO) * share ** (EARLY_POWER - 1)
     return (EVEN_RATIO + EARLY_POWER * early) / (EVEN_RATIO + early)
 
 

@@ -6,14 +6,11 @@ no lease is settled with more than it reserved. It rests on four rules.
 1. *Reserve first.* A lease counts in full from before its first byte until it is settled; one that is never settled
    (a crash) stays counted. A lease that lives through midnight counts in both days.
 2. *Two clocks.* Wall clocks are set, forward and back, by people, firmware and time servers. So every byte is counted
-   twice: in the day of the wall clock, and in the day of a *steady clock*, which goes on with the monotonic clock
-   whatever happens to the other; and a reservation must fit both. The steady clock takes the wall clock's time while
-   the operating system vouches for it (NTP). Across a reboot it takes the wall clock's advance, as far as that does not
-   carry it past the wall clock; but where the system usually vouches, it waits for that: without a network, which
-   brings it, nothing can be sent anyway. What was sent before the system vouched again is counted in the day that then
-   turns out to be the true one. Hence a clock set forward gives no new budget, since the steady
-   clock's day has not ended; set back, it finds its days as they were left; and nothing is locked for ever, since the
-   steady clock always goes on.
+   twice: in the day of the wall clock, and in the day of a steady clock that no one can set (transport/steady.py); a
+   reservation must fit both. Hence a clock set forward gives no new budget, since the steady clock's day has not
+   ended; set back, it finds its days as they were left; and nothing is locked for ever, as the steady clock goes on.
+   What was sent from a boot on, before the system vouched for its clock as it usually does, is counted in its true day
+   as soon as that is known; without a network, which brings the time, nothing can be sent anyway.
 3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but
    forgets no byte. A changed time zone takes today's bytes with it.
 4. *No trust in a damaged ledger* (transport/ledger.py): `lock` spends nothing until the period ends by both clocks.
@@ -24,8 +21,8 @@ it, or against an owner who deletes the ledger.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from transport.book import KEPT_DAYS, SCOPES, Book
 from transport.limits import (
@@ -45,6 +42,7 @@ from transport.limits import (
     show_bytes,
 )
 from transport.periods import NS_PER_S, Calendar, clamp_wall_ns
+from transport.steady import NS_PER_MINUTE, SteadyClock
 
 __all__ = [
     "Allowance",
@@ -63,21 +61,25 @@ __all__ = [
 BURST_S: Final = 10
 """Seconds of the rate ceiling that may be saved up."""
 UNLIMITED: Final = 1 << 62
-NS_PER_MINUTE: Final = 60 * NS_PER_S
-NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
-TRUSTED_NS: Final = 14 * NS_PER_DAY
-"""A system that has not vouched for its clock for so long (while it ran) is one that never does."""
-MAX_BLIND_ADVANCE_NS: Final = 3 * NS_PER_DAY
-"""What a reboot may add to a steady clock that is ahead of the wall clock."""
+
+
+Origin = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class Outstanding:
-    """A lease that is not settled, and the days (by each clock) that it counts in."""
+    """A lease that is not settled.
+
+    Attributes:
+        wall_days, steady_days: the days, by each clock, that it counts in.
+        origin: where it was taken while the system did not vouch for its clock as usual: the guessed minute, and the
+            days of the two clocks.
+    """
 
     lease: Lease
-    wall_days: set[int] = field(default_factory=set)
-    steady_days: set[int] = field(default_factory=set)
+    wall_days: set[int]
+    steady_days: set[int]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,9 @@ class Lock:
 class Budget:
     """The budget's state machine. `observe` tells it the time; nothing else does.
 
-    State: the two books, the steady clock, the moment it was last moved and its time when the system last vouched, what
-    was sent since then, outstanding leases and the next id, bytes by day and kind, the first day of all, the lock, and
-    the rate ceiling's bucket (which no restart carries over).
+    State: the steady clock and the two books, what was sent while it waited for the system to vouch, outstanding leases
+    and the next id, bytes by day and kind, the first day of all, the lock, and the rate ceiling's bucket (which no
+    restart carries over).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -117,13 +119,8 @@ class Budget:
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
         self.wall = Book(self.calendar, {})
         self.steady = Book(self._steady_calendar, {})
-        self.steady_ns = 0
-        self.synced_ns: int | None = None
-        self.guessed_ns = 0
-        self.unplaced: dict[
-            tuple[int, int, int, Link], int
-        ] = {}  # (guessed minute, wall day, steady day, class): bytes
-        self.moment: Moment | None = None
+        self.clock = SteadyClock()
+        self.unplaced: dict[tuple[Origin, Link], int] = {}
         self.leases: dict[int, Outstanding] = {}
         self.next_id = 1
         self.kinds: dict[int, dict[str, int]] = {}
@@ -137,25 +134,11 @@ class Budget:
 
     def observe(self, moment: Moment) -> None:
         """Move the clocks to a moment, and with them the days that outstanding leases count in."""
-        wall_ns = clamp_wall_ns(moment.wall_ns)
-        last = self.moment
-        advance_ns = 0 if last is None else wall_ns - clamp_wall_ns(last.wall_ns)
-        if last is not None and last.boot == moment.boot:
-            passed_ns = max(0, moment.mono_ns - last.mono_ns)
-            self.guessed_ns += passed_ns
-        else:
-            passed_ns = self._over_reboot_ns(wall_ns, advance_ns)
-            self.guessed_ns += advance_ns
-        if last is None or moment.synced:
-            self._place(wall_ns)
-            self.steady_ns = self.guessed_ns = wall_ns
-        else:
-            self.steady_ns = clamp_wall_ns(self.steady_ns + passed_ns)
-        if moment.synced:
-            self.synced_ns = self.steady_ns
-        self.moment = moment
-        wall_day = self.calendar.day_of(wall_ns)
-        steady_day = self._steady_calendar.day_of(self.steady_ns)
+        behind_ns = self.clock.move(moment)
+        if behind_ns is not None:
+            self._place(behind_ns)
+        wall_day = self.calendar.day_of(moment.wall_ns)
+        steady_day = self._steady_calendar.day_of(self.clock.ns)
         if wall_day == self.wall.day and steady_day == self.steady.day:
             return
         self.first_day = self.first_day or wall_day
@@ -168,35 +151,25 @@ class Budget:
         if lock is not None and lock.provisional and moment.synced:
             self.lock_period(lock.reason)
 
-    def _waits_for_sync(self) -> bool:
-        """Tell whether the system usually vouches for its clock, so that it is worth waiting for."""
-        return self.synced_ns is not None and self.steady_ns - self.synced_ns < TRUSTED_NS
-
-    def _over_reboot_ns(self, wall_ns: int, advance_ns: int) -> int:
-        """Return by how much the steady clock goes on over a reboot that moved the wall clock by `advance_ns`."""
-        if advance_ns <= 0 or self._waits_for_sync():
-            return 0
-        if wall_ns > self.steady_ns:
-            return min(advance_ns, wall_ns - self.steady_ns)
-        return min(advance_ns, MAX_BLIND_ADVANCE_NS)
-
-    def _place(self, now_ns: int) -> None:
+    def _place(self, behind_ns: int) -> None:
         """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
 
         Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
         Into another billing period bytes are copied, not moved, so that no period is left with too few.
 
         Args:
-            now_ns: the true time. `guessed_ns` is what it was taken for.
+            behind_ns: by how much the guess was behind.
         """
-        for (minute, wall_day, steady_day, link), count in self.unplaced.items():
-            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + now_ns - self.guessed_ns)
+        for ((minute, wall_day, steady_day), link), count in self.unplaced.items():
+            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + behind_ns)
             for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
                 if day != true_day:
                     book.add(true_day, link, count)
                     if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
                         book.add(day, link, -count)
         self.unplaced.clear()
+        for outstanding in self.leases.values():
+            outstanding.origin = None  # they count in the day that begins for them now
 
     def _turn(self, book: Book, day: int, oldest: int) -> None:
         if day == book.day:
@@ -213,7 +186,7 @@ class Budget:
         """Spend nothing more in the running billing period (or day, where no limit runs longer)."""
         day = self.wall.day
         first, after = self.calendar.billing_period(day) if self.limits.has_month else (day, day + 1)
-        synced = self.moment is not None and self.moment.synced
+        synced = self.clock.moment is not None and self.clock.moment.synced
         self.lock = Lock(first, after, reason, provisional=not synced)
 
     def _is_locked(self) -> bool:
@@ -232,11 +205,11 @@ class Budget:
             link: the class of the link it would go over.
             events_only: it carries no screenshots.
         """
-        if self.moment is None:
+        if self.clock.moment is None:
             raise ValueError("observe a moment first")
         if size_bytes < 1:
             raise ValueError(f"{size_bytes} bytes cannot be reserved")
-        wall_ns = clamp_wall_ns(self.moment.wall_ns)
+        wall_ns = clamp_wall_ns(self.clock.moment.wall_ns)
         if link is Link.OFFLINE:
             return Refusal(("there is no network",), wall_ns)
         counted = link.counted_as
@@ -270,9 +243,7 @@ class Budget:
 
     def _standings(self, link: Link) -> list[Standing]:
         """Return what limits a class of links, by each of the two clocks."""
-        if self.moment is None:
-            return []
-        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        shift_ns = self.clock.offset_ns
         wall, steady = self.wall, self.steady
         found = []
         for span, scope, limit in self._caps:
@@ -283,10 +254,8 @@ class Budget:
 
     def standings(self) -> list[Standing]:
         """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
-        if self.moment is None:
-            return []
         locked = self._is_locked()
-        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        shift_ns = self.clock.offset_ns
         found = []
         for span, scope, limit in self._caps:
             by_wall, by_steady = self.wall.used(span, scope), self.steady.used(span, scope)
@@ -299,9 +268,9 @@ class Budget:
 
     def _wait_for_rate_ns(self, size_bytes: int) -> int:
         rate = self.limits.rate_bytes_s
-        if rate is None or self.moment is None:
+        if rate is None or self.clock.moment is None:
             return 0
-        now_ns = self.moment.mono_ns
+        now_ns = self.clock.moment.mono_ns
         capacity = float(rate * BURST_S)
         if self._level_mono_ns is None or now_ns < self._level_mono_ns:
             self._level_bytes = 0.0  # a restart begins with nothing saved up, or restarts would make bursts
@@ -321,10 +290,10 @@ class Budget:
         """
         lease = Lease(self.next_id if lease_id is None else lease_id, size_bytes, link.counted_as)
         self.next_id = max(self.next_id, lease.id) + 1
-        if self._waits_for_sync() and not (self.moment and self.moment.synced):
-            key = (self.guessed_ns // NS_PER_MINUTE, self.wall.day, self.steady.day, lease.link)
-            self.unplaced[key] = self.unplaced.get(key, 0) + size_bytes
-        self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day})
+        origin = None
+        if self.clock.waits:
+            origin = (self.clock.guess_ns // NS_PER_MINUTE, self.wall.day, self.steady.day)
+        self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day}, origin)
         self.wall.add(self.wall.day, lease.link, size_bytes)
         self.steady.add(self.steady.day, lease.link, size_bytes)
         if self._level_mono_ns is not None:
@@ -348,6 +317,9 @@ class Budget:
             self.wall.add(day, lease.link, difference)
         for day in outstanding.steady_days:
             self.steady.add(day, lease.link, difference)
+        if outstanding.origin is not None:
+            key = (outstanding.origin, lease.link)
+            self.unplaced[key] = self.unplaced.get(key, 0) + used_bytes
         kinds = self.kinds.setdefault(self.wall.day, dict.fromkeys(KINDS, 0))
         for kind, count in zip(
             KINDS, (events_bytes, screens_bytes, used_bytes - events_bytes - screens_bytes), strict=True
@@ -421,81 +393,6 @@ class Budget:
         if self.overdrawn_bytes:
             notes.append(f"{show_bytes(self.overdrawn_bytes)} more were sent than had been reserved")
         return tuple(notes)
-
-    # -- persistence ------------------------------------------------------------------------------------------------
-
-    def to_state(self) -> dict[str, Any]:
-        """Return everything that must outlive the process, as plain values (the rate's bucket does not)."""
-        moment = self.moment
-        if moment is None:
-            raise ValueError("observe a moment first")
-        return {
-            "zone": self.limits.time_zone,
-            "wall": self.wall.to_rows(),
-            "steady": self.steady.to_rows(),
-            "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
-            "steady_ns": self.steady_ns,
-            "synced_ns": self.synced_ns,
-            "guessed_ns": self.guessed_ns,
-            "unplaced": [
-                [minute, wall_day, steady_day, COUNTED_LINKS.index(link), count]
-                for (minute, wall_day, steady_day, link), count in self.unplaced.items()
-            ],
-            "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
-            "leases": [
-                [
-                    lease_id,
-                    it.lease.reserved_bytes,
-                    COUNTED_LINKS.index(it.lease.link),
-                    [*it.wall_days],
-                    [*it.steady_days],
-                ]
-                for lease_id, it in self.leases.items()
-            ],
-            "next_id": self.next_id,
-            "first_day": self.first_day,
-            "overdrawn": self.overdrawn_bytes,
-            "lock": None
-            if self.lock is None
-            else [self.lock.first_day, self.lock.after_day, self.lock.reason, self.lock.provisional],
-        }
-
-    @classmethod
-    def from_state(cls, limits: Limits, state: dict[str, Any]) -> Budget:
-        """Return the budget that `to_state` wrote, under limits that may have changed since.
-
-        Raises:
-            KeyError, TypeError, ValueError: that is not what it wrote.
-        """
-        budget = cls(limits)
-        budget.wall.load(state["wall"])
-        budget.steady.load(state["steady"])
-        for day, *counts in state["kinds"]:
-            budget.kinds[int(day)] = {kind: int(count) for kind, count in zip(KINDS, counts, strict=True)}
-        wall_ns, mono_ns, boot, synced = state["moment"]
-        budget.moment = Moment(int(wall_ns), int(mono_ns), bytes(boot), bool(synced))
-        budget.steady_ns = int(state["steady_ns"])
-        budget.synced_ns = None if state["synced_ns"] is None else int(state["synced_ns"])
-        budget.guessed_ns = int(state["guessed_ns"])
-        for minute, wall_day, steady_day, link, count in state["unplaced"]:
-            budget.unplaced[int(minute), int(wall_day), int(steady_day), COUNTED_LINKS[int(link)]] = int(count)
-        for lease_id, size, link, wall_days, steady_days in state["leases"]:
-            lease = Lease(int(lease_id), int(size), COUNTED_LINKS[int(link)])
-            budget.leases[lease.id] = Outstanding(lease, set(map(int, wall_days)), set(map(int, steady_days)))
-        budget.next_id = int(state["next_id"])
-        budget.first_day = int(state["first_day"])
-        budget.overdrawn_bytes = int(state["overdrawn"])
-        if state["lock"] is not None:
-            first, after, reason, provisional = state["lock"]
-            budget.lock = Lock(int(first), int(after), str(reason), bool(provisional))
-        if state["zone"] != limits.time_zone:
-            before = Calendar(str(state["zone"]))
-            for book, at_ns in ((budget.wall, clamp_wall_ns(int(wall_ns))), (budget.steady, budget.steady_ns)):
-                old, new = before.day_of(at_ns), book.calendar.day_of(at_ns)
-                if old != new:
-                    for link, count in book.days.get(old, {}).items():
-                        book.add(new, link, count)
-        return budget
 
 
 def _exceeded(standing: Standing, size_bytes: int) -> str:

@@ -405,7 +405,11 @@ class Spool:
     # -- inside
 
     def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
-        """Store into the lane's segment; on trouble make a second attempt in a new one, with room made if that helps."""
+        """Store into the lane's segment; on trouble make a second attempt in a new one.
+
+        A disk that others have filled is no reason to give up chunks: it may have room again in a minute, and the
+        caller can wait. So only a segment in which nothing lives makes room then; `when_full` is about our own limit.
+        """
         lane = value >> LANE_SHIFT
         for attempt in (1, 2):
             try:
@@ -417,10 +421,10 @@ class Spool:
                 if attempt == 2:
                     raise
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    victim = self._victim(lane)
-                    if victim is None:
+                    dead = next((segment for segment in self._shelf.segments() if not segment.live), None)
+                    if dead is None:
                         raise
-                    self._drop(victim, gaps)
+                    self._drop(dead, gaps)
             else:
                 return
 

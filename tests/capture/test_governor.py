@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.conditions import ALL_LINKS
@@ -67,6 +67,7 @@ def test_less_budget_never_records_more_and_screens_fall_first() -> None:
     assert Rung.EVENTS in rungs or Rung.PATH in rungs
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 5 * GB),
     st.sampled_from([True, False, None]),
@@ -303,7 +304,8 @@ def test_it_learns_what_the_rungs_cost() -> None:
     assert before.frame_interval_ms is not None
     expected = governor.prices.of(before.rung, before.effort).size_bytes
     for _ in range(100):  # this screen costs four times as much
-        governor.paid(before, active_s=360, event_bytes=20_000, frame_bytes=expected * 4 / 10, cpu_s=2)
+        governor.active(MONDAY, 360, "unmetered")
+        governor.paid(event_bytes=20_000, frame_bytes=expected * 4 / 10, cpu_s=2)
     assert governor.prices.of(before.rung, before.effort).frame_bytes == pytest.approx(4 * expected, rel=0.1)
     assert plan(governor, 2 * MINUTE, **scarce).rung < before.rung
     other = Rung.EVERY_10S if before.rung is not Rung.EVERY_10S else Rung.EVERY_5S
@@ -315,17 +317,37 @@ def test_a_still_screen_becomes_cheap_only_slowly() -> None:
     governor = Governor(Settings())
     made = plan(governor)
     before = governor.prices.of(made.rung, made.effort).frame_bytes
-    governor.paid(made, active_s=60, event_bytes=3000, frame_bytes=0, cpu_s=1)
-    assert governor.prices.of(made.rung, made.effort).frame_bytes == before
-    for _ in range(30):
-        governor.paid(made, active_s=60, event_bytes=3000, frame_bytes=0, cpu_s=1)
-    assert governor.prices.of(made.rung, made.effort).frame_bytes < before
+    for minute in range(600):
+        governor.active(MONDAY, 60, "unmetered")
+        governor.paid(event_bytes=3000, cpu_s=1)
+        if minute == 200:
+            assert governor.prices.of(made.rung, made.effort).frame_bytes == before, "they may still be being encoded"
+    assert governor.prices.of(made.rung, made.effort).frame_bytes < before / 3
+
+
+def test_what_is_saved_on_a_coarse_rung_is_spent_on_the_next() -> None:
+    governor = Governor(Settings(effort=Effort.FAST))
+    scarce = purses(400 * MB)
+    spent, hours, rungs = 0.0, 0.0, set()
+    for step in range(400):
+        decision = governor.decide(step * 5 * MINUTE, conditions(purses=scarce))
+        made = decision.value
+        rungs.add(made.rung)
+        price = governor.prices.of(made.rung, made.effort).size_bytes
+        spent, hours = spent + price / 12, hours + 1 / 12
+        governor.active(MONDAY, 300, "unmetered")
+    assert len(rungs) == 2, "the rung below the pace and the one above"
+    (stated,) = [reason for reason in decision.reasons if "an hour" in reason and "left" in reason]
+    pace = float(stated.rsplit(": ", 1)[1].split(" MB")[0]) * MB
+    assert spent / hours == pytest.approx(pace, rel=0.05)
 
 
 def test_what_was_learned_survives_as_json_and_damage_is_harmless() -> None:
     governor = Governor(Settings())
     work(governor, 14, lambda when: when.hour == 3)
-    governor.paid(plan(governor), active_s=3600, event_bytes=1e6, frame_bytes=1e8, cpu_s=100)
+    plan(governor)
+    governor.active(MONDAY + 14 * DAY, 3600)
+    governor.paid(event_bytes=1e6, frame_bytes=1e8, cpu_s=100)
     state = json.loads(json.dumps(governor.to_state()))
     again = Governor(Settings(), state)
     assert again.to_state() == governor.to_state()
