@@ -7,6 +7,7 @@ events). mss's default backend copies through shared memory where the server let
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 from typing import Any
@@ -51,7 +52,7 @@ class Grabber:
 
         try:
             shot = self._mss.grab(self._mss.monitors[0])
-        except mss.ScreenShotError as error:
+        except (mss.ScreenShotError, OSError, AssertionError) as error:  # mss asserts that a dead server answers
             self.reset()
             raise CaptureError(f"The display could not be grabbed: {error}") from error
         return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
@@ -70,14 +71,15 @@ class Grabber:
 
         try:
             return mss.MSS(display=self._display) if self._display else mss.MSS()
-        except (mss.ScreenShotError, OSError) as error:
+        except (mss.ScreenShotError, OSError, AssertionError) as error:
             raise NoDisplay(f"There is no display to take pictures of: {error}") from error
 
     def reset(self) -> None:
         """Begin anew: to be called when the display's size changed (mss sizes its buffer once)."""
-        if self._mss is not None:
-            self._mss.close()
-            self._mss = None
+        old, self._mss = self._mss, None
+        if old is not None:
+            with contextlib.suppress(Exception):  # of a connection that broke: what it held is gone anyway
+                old.close()
 
     close = reset
 
