@@ -4,8 +4,8 @@ Two scarce things have prices: bytes (what is left of the budget against the hou
 share that mains or battery allow). The plan is the highest rung that both can pay, with the encoder's effort chosen by
 which is the scarcer: on mains with scarce bytes the thorough encoder, on battery or with bytes to spare the quick one.
 
-Guarantees: what the person or the system ordered (pause, lock, sleep, no consent) acts at once; every other change of
-plan is at least `MIN_DWELL_NS` after the last, however the inputs flap; clicks and focus are recorded as long as
+Guarantees: what the person or the system ordered (pause, lock, sleep, no consent) acts at once, as does the person's
+return to work; every other change of plan is at least `MIN_DWELL_NS` after the last, however the inputs flap; clicks and focus are recorded as long as
 anything is; a plan never asks for more than the pace of the budget, by what the rungs were learned to cost. It does not
 guarantee the budget itself: only the ledger does.
 """
@@ -45,6 +45,7 @@ HOLDS_MS = (100, 200, 400)
 """Longer holds gather more input per wake-up; the server's timestamps keep the timing exact."""
 LINK_HOURS = 20.0
 """Hours of activity over which the shares of link classes are averaged."""
+IDLE_RUNG = Rung.EVERY_2MIN
 PRIOR_SHARES = {"unmetered": 0.1}
 MAX_CUT = 8
 """Rungs that measured CPU use over its share can take away."""
@@ -53,7 +54,7 @@ MAX_CUT = 8
 class Governor:
     """Decides how much to record.
 
-    State: the plan and when it last changed, two flags with bands (charge below a floor), rungs cut for CPU use and
+    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, rungs cut for CPU use and
     when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
     link classes.
     """
@@ -71,6 +72,7 @@ class Governor:
         self._changed_ns = 0
         self._below_screens_floor = False
         self._below_floor = False
+        self._idle = False
         self._cut = 0
         self._cut_ns = 0
         self._hold = 0
@@ -142,9 +144,10 @@ class Governor:
             wanted = self._choose(conditions, reasons)
         self.recheck_ns = None
         current = self.plan
+        returned, self._idle = self._idle and not conditions.idle, conditions.idle
         if wanted == current:
             return Decision(wanted, tuple(reasons))
-        ordered = bool(stops) or current is None or current.rung is Rung.NOTHING
+        ordered = bool(stops) or returned or current is None or current.rung is Rung.NOTHING
         ready_ns = self._changed_ns + MIN_DWELL_NS
         if current is not None and not ordered and now_ns < ready_ns:
             self.recheck_ns = ready_ns
@@ -247,6 +250,8 @@ class Governor:
             return Rung.EVENTS, f"the battery is below {floor}: no screenshots"
         if conditions.power_warning and conditions.on_battery:
             return Rung.EVENTS, "the system calls the battery low: no screenshots"
+        if conditions.idle:
+            return IDLE_RUNG, "nobody is at work, so that a film or a clock costs nothing"
         if conditions.spool_ratio > 0.9:
             return Rung.EVENTS, f"the spool is {show_share(conditions.spool_ratio)} full: no screenshots"
         return TOP, ""

@@ -117,6 +117,16 @@ def test_an_order_acts_at_once_and_so_does_its_end() -> None:
     assert plan(governor, 2 * S).capture
 
 
+def test_while_nobody_is_at_work_screens_are_rare_and_a_return_acts_at_once() -> None:
+    governor = Governor(Settings())
+    assert plan(governor, 0).rung is Rung.EVERY_2S
+    idle = governor.decide(90 * S, conditions(idle=True))
+    assert idle.value.rung is Rung.EVERY_2MIN
+    assert any("nobody is at work" in reason for reason in idle.reasons)
+    assert plan(governor, 91 * S).rung is Rung.EVERY_2S
+    assert plan(governor, 92 * S, idle=True).rung is Rung.EVERY_2S, "a minute after the last change at the earliest"
+
+
 def test_charge_floors_stop_screens_then_everything_and_have_a_band() -> None:
     governor = Governor(Settings(screens_floor=0.4, floor=0.1))
     seen = []
