@@ -251,6 +251,7 @@ class Agent:
             on_progress=self._sent,
             on_loss=self._lost,
             executor=self._ledger_thread,
+            ledger_clock_ns=clock.boot_ns,
         )
         await self._publisher.run()
 

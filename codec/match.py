@@ -27,10 +27,13 @@ MIN_TILES = 6
 ENOUGH_CORNERS = 12_000
 """With more, only those that content chooses are looked at: a share of them finds the same moves."""
 
-SAMPLES = ((0, 1), (1, 2), (0, 4), (3, 0), (3, 5), (6, 1), (6, 7), (10, 3))
+SAMPLES = (
+    *((0, 1), (1, 2), (0, 4), (3, 0), (3, 5), (6, 1), (6, 7), (10, 3)),
+    *((0, 9), (2, 12), (5, 14), (9, 10), (13, 6), (14, 13)),
+)
 """Where (down, right of a corner, px) a corner's surroundings are looked at: within a tile's size, so that small things
-count."""
-REACH_PX = 10
+count, and often enough that text of two colours tells places apart."""
+REACH_PX = 14
 """The farthest that SAMPLES reaches."""
 FACTORS = tuple(np.uint64(0x9E3779B97F4A7C15 * (2 * n + 1) & (1 << 64) - 1) for n in range(1, len(SAMPLES) + 2))
 

@@ -169,7 +169,7 @@ def write_mp4(path: Path, frames: Iterable[Frame], *, last_ms: int = 1000) -> in
     count = first_ms = latest_ms = 0
     container: Any = None
     stream: Any = None
-    waiting: Any = None
+    packets: list[Any] = []
     try:
         for frame in frames:
             if container is None:
@@ -187,15 +187,12 @@ def write_mp4(path: Path, frames: Iterable[Frame], *, last_ms: int = 1000) -> in
             )
             latest_ms = max(latest_ms + (count > 0), frame.t_ms)  # a player needs times that grow
             picture.pts, picture.time_base = latest_ms - first_ms, _TICK
-            if waiting is not None:
-                waiting.duration = picture.pts - waiting.pts
-                container.mux(stream.encode(waiting))
-            waiting = picture
+            packets += stream.encode(picture)
+            _mux(container, packets, None)
             count += 1
-        if waiting is not None:
-            waiting.duration = last_ms
-            container.mux(stream.encode(waiting))
-            container.mux(stream.encode(None))
+        if count:
+            packets += stream.encode(None)
+            _mux(container, packets, last_ms)
     finally:
         if container is not None:
             container.close()
@@ -209,3 +206,12 @@ def _mp4_stream(container: Any, frame: Frame) -> Any:
     stream.time_base = stream.codec_context.time_base = _TICK
     stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1  # BT.709, as players assume
     return stream
+
+
+def _mux(container: Any, packets: list[Any], last_ms: int | None) -> None:
+    """Write packets whose duration is known: none is reordered, so the next one tells it. The last waits for
+    `last_ms`."""
+    while len(packets) > (last_ms is None):
+        packet = packets.pop(0)
+        packet.duration = packets[0].pts - packet.pts if packets else last_ms
+        container.mux(packet)

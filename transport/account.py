@@ -39,8 +39,14 @@ class Disk(Protocol):
 class Account:
     """See the module. One per connection."""
 
-    def __init__(self, ledger: Ledger, disk: Disk) -> None:
+    def __init__(self, ledger: Ledger, disk: Disk, clock_ns: Callable[[], int]) -> None:
+        """Open an account.
+
+        Args:
+            ledger: see there. disk: runs its work. clock_ns: the clock that the ledger was opened with.
+        """
         self.meter = Meter()
+        self._clock_ns = clock_ns
         self._ledger = ledger
         self._disk = disk
         self._kinds = {"events": 0, "screens": 0}
@@ -57,7 +63,7 @@ class Account:
         missing = self.meter.missing(bound_bytes)
         if not missing:
             return
-        wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+        wall_ns, mono_ns = time.time_ns(), self._clock_ns()
         answer = await self._disk(
             lambda: self._ledger.reserve(
                 missing, link=link, wall_ns=wall_ns, mono_ns=mono_ns, events_only=value >= EVENTS_VALUE
@@ -92,17 +98,16 @@ class Account:
                 kinds[kind] = min(size, rest)
                 self._kinds[kind] -= kinds[kind]
                 rest -= kinds[kind]
-            await self._disk(_settling(self._ledger, settlement, kinds))
+            await self._disk(self._settling(settlement, kinds))
 
+    def _settling(self, settlement: Settlement, kinds: Mapping[str, int]) -> Callable[[], None]:
+        def work() -> None:
+            self._ledger.settle(
+                settlement.lease_id,
+                settlement.used_bytes,
+                wall_ns=time.time_ns(),
+                mono_ns=self._clock_ns(),
+                kinds=kinds,
+            )
 
-def _settling(ledger: Ledger, settlement: Settlement, kinds: Mapping[str, int]) -> Callable[[], None]:
-    def work() -> None:
-        ledger.settle(
-            settlement.lease_id,
-            settlement.used_bytes,
-            wall_ns=time.time_ns(),
-            mono_ns=time.monotonic_ns(),
-            kinds=kinds,
-        )
-
-    return work
+        return work

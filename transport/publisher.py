@@ -103,6 +103,7 @@ class Publisher:
         on_progress: Callable[[Progress], None] = _ignore,
         on_loss: Callable[[list[Gap]], None] = _ignore,
         executor: Executor | None = None,
+        ledger_clock_ns: Callable[[], int] = time.monotonic_ns,
         rng: random.Random | None = None,
     ) -> None:
         """Prepare a publisher.
@@ -111,12 +112,15 @@ class Publisher:
             settings: how. spool: what. ledger: the budget. conditions: asked before anything is sent.
             on_progress, on_loss: told in the event loop; `on_loss` gets the chunks that will never arrive.
             executor: one thread for the disk, the only one that touches the ledger; by default its own.
+            ledger_clock_ns: the clock that the ledger was opened with.
             rng: draws jitter.
         """
         self.settings = settings
         self.totals = Totals()
         self._spool = spool
         self._ledger = ledger
+        self._ledger_clock_ns = ledger_clock_ns
+        self._account: Account | None = None
         self._conditions = conditions
         self._on_progress = on_progress
         self._on_loss = on_loss
@@ -257,7 +261,7 @@ class Publisher:
             QuotaExceeded, Refused, Unavailable: what ended it.
         """
         broker = self.settings.broker
-        account = Account(self._ledger, self._disk)
+        account = self._account = Account(self._ledger, self._disk, self._ledger_clock_ns)
         path = wire.Path(tls=broker.tls is not None, ipv6=True)  # not known yet: the dearer one
         bound = self._connect_bound() + wire.chunk_bound(
             len(up_topic(self._spool.device)), first.size_bytes, path, mqtt5=True, loss_ratio=self.totals.loss_ratio
@@ -276,6 +280,7 @@ class Publisher:
             self._session.lost_connection(time.monotonic_ns())
             await account.close(connection)
             self.totals.wire_bytes += account.meter.used
+            self._account = None
             self._learn_loss(connection)
 
     def _learn_loss(self, connection: Connection | None) -> None:
@@ -320,7 +325,7 @@ class Publisher:
                 archived_chunks=self.totals.archived_chunks,
                 archived_bytes=self.totals.archived_bytes,
                 refused_chunks=self.totals.refused_chunks,
-                wire_bytes=self.totals.wire_bytes,
+                wire_bytes=self.totals.wire_bytes + (self._account.meter.used if self._account else 0),
             )
         )
 

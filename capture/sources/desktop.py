@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from capture.sources import x11
+from capture.sources import notices, x11
 from capture.sources.windows import Monitor, Window
 from capture.sources.xinput import InputDecoder, Told
 
@@ -255,18 +255,18 @@ class Desktop:
         """
         told: list[Told] = []
         input_ms: list[int] = []
-        notices = server.notices()
+        news = server.notices()
         while True:
-            told += self._of_notices(server, notices)
-            if notices or all_until_now:
+            told += self._of_notices(server, news)
+            if news or all_until_now:
                 server.round_trip()
             seen = self._decoder.decode(server.recorded(), self._now_ms())
             if seen and not self._managed:
                 told += self._focus(server, [seen[0][0]])
             told += seen
             input_ms += map(_time, seen)
-            notices = server.notices()  # came meanwhile, maybe before some of the input
-            if not notices:
+            news = server.notices()  # came meanwhile, maybe before some of the input
+            if not news:
                 break
         told.sort(key=_time)  # stable: at the same ms notices come before input
         for t_ms, tell, arguments in told:
@@ -278,23 +278,23 @@ class Desktop:
             self._learn_rate(input_ms)
         return len(input_ms)
 
-    def _of_notices(self, server: x11.Server, notices: Sequence[x11.Notice]) -> list[Told]:
+    def _of_notices(self, server: x11.Server, news: Sequence[notices.Notice]) -> list[Told]:
         told: list[Told] = []
         focus_ms: list[int] = []
         display_changed = False
-        for notice in notices:
+        for notice in news:
             match notice:
-                case x11.FocusMoved(time=at) | x11.Retitled(time=at):
+                case notices.FocusMoved(time=at) | notices.Retitled(time=at):
                     focus_ms.append(self._unwrap(at))
-                case x11.Damaged(time=at):
+                case notices.Damaged(time=at):
                     self._on_damage(self._unwrap(at))
-                case x11.IdleCrossed(time=at, idle=idle):
+                case notices.IdleCrossed(time=at, idle=idle):
                     told.append((self._unwrap(at), self._sink.idle, (idle,)))
-                case x11.DisplayChanged():
+                case notices.DisplayChanged():
                     display_changed = True
-                case x11.KeyboardChanged():
+                case notices.KeyboardChanged():
                     self._decoder.keyboard = server.keyboard()
-                case x11.ManagerChanged():
+                case notices.ManagerChanged():
                     self._managed = server.is_managed()
                     focus_ms.append(self._now_ms())
         if display_changed:

@@ -7,7 +7,6 @@ or False, never guessed. Does not guarantee to notice a lock that no service ann
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -74,11 +73,10 @@ class PowerSource:
         self._sleeping = False
         self._on_change: Callable[[], None] = lambda: None
         self._follower = Follower("power", self._read)
-        self._gone: list[asyncio.Task[None]] = []
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Read everything once and call `on_change` at each change from then on."""
-        self._system, self._session = await Bus.connect(SYSTEM), await Bus.connect(SESSION)
+        self._system, self._session = await self._follower.connect(SYSTEM), await self._follower.connect(SESSION)
         if self._system is not None:
             self._session_path = await self._find_session(self._system)
             rules = [
@@ -92,10 +90,9 @@ class PowerSource:
             if self._session_path:
                 rules.append(changes_of(LOGIND_SESSION, self._session_path))
             await self._system.listen(self._on_system_signal, rules)
-            self._watch(self._system)
         if self._session is not None:
             await self._session.listen(self._on_session_signal, [SCREEN_SAVER_RULE])
-        await self._follower.start()
+        await self._follower.follow()
         self._on_change = on_change
 
     def current(self) -> Power:
@@ -108,22 +105,7 @@ class PowerSource:
         """Stop listening; harmless when not started."""
         self._on_change = lambda: None
         await self._follower.stop()
-        for task in self._gone:
-            task.cancel()
-        await asyncio.gather(*self._gone, return_exceptions=True)
-        self._gone.clear()
-        for bus in (self._system, self._session):
-            if bus is not None:
-                bus.close()
         self._system = self._session = None
-
-    def _watch(self, bus: Bus) -> None:
-        async def watch() -> None:
-            await bus.gone()
-            self._system = None
-            self._follower.stale()
-
-        self._gone.append(asyncio.get_running_loop().create_task(watch(), name="power's bus"))
 
     async def _find_session(self, bus: Bus) -> str:
         """Return the path of this person's session; "" without logind. A service of the user is in none: take the user's."""
@@ -154,7 +136,7 @@ class PowerSource:
 
     async def _read(self) -> None:
         bus = self._system
-        if bus is None:
+        if bus is None or not bus.connected:
             self._tell(Power(locked=self._screen_saver))
             return
         machine = await bus.properties(UPOWER, UPOWER_PATH, UPOWER)
