@@ -47,6 +47,7 @@ LINK_HOURS = 20.0
 """Hours of activity over which the shares of link classes are averaged."""
 IDLE_RUNG = Rung.EVERY_2MIN
 PRIOR_SHARES = {"unmetered": 0.1}
+CPU_WINDOW_NS = 300_000_000_000
 MAX_CUT = 8
 """Rungs that measured CPU use over its share can take away."""
 
@@ -54,7 +55,7 @@ MAX_CUT = 8
 class Governor:
     """Decides how much to record.
 
-    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, rungs cut for CPU use and
+    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
     when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
     link classes.
     """
@@ -75,6 +76,8 @@ class Governor:
         self._idle = False
         self._cut = 0
         self._cut_ns = 0
+        self._own_cpu = 0.0
+        self._looked_ns = 0
         self._hold = 0
         self._pace_bytes_h = inf
         self._credit_bytes = 0.0
@@ -166,12 +169,17 @@ class Governor:
             self._below_floor = charge < floors[1] + CHARGE_BAND * self._below_floor
         else:
             self._below_screens_floor = self._below_floor = False
-        used = conditions.own_cpu_ratio
-        if used is not None and now_ns - self._cut_ns >= MIN_DWELL_NS:
+        if conditions.own_cpu_ratio is not None:
+            # A reel that is being encoded is a burst: it is the mean that is felt.
+            weight = 1 - exp((self._looked_ns - now_ns) / CPU_WINDOW_NS) if self._looked_ns else 0.0
+            self._own_cpu += weight * (conditions.own_cpu_ratio - self._own_cpu)
+            self._looked_ns = now_ns
+        used = self._own_cpu
+        if now_ns - self._cut_ns >= MIN_DWELL_NS:
             share = self._cpu_share(conditions)[0]
             if used > 1.5 * share and self._cut < MAX_CUT:
                 self._cut, self._cut_ns = self._cut + 1, now_ns
-            elif used < 0.5 * share and self._cut:
+            elif used < share and self._cut:
                 self._cut, self._cut_ns = self._cut - 1, now_ns
         wakeups = conditions.wakeups_s
         if wakeups is not None:
@@ -232,7 +240,7 @@ class Governor:
         rung = best[effort]
         if self._cut:
             rung = Rung(max(Rung.CLICKS, rung - self._cut))
-            reasons.append(f"recording uses {show_share(conditions.own_cpu_ratio or 0)} of a core: over its share")
+            reasons.append(f"recording uses {show_share(self._own_cpu)} of a core: over its share")
         reasons.append(_describe_link(conditions, self.settings.send))
         reasons.append(_describe_pace(means, self._pace_bytes_h, conditions.wall_ns))
         if why_capped and rung >= cap:

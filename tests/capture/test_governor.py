@@ -219,10 +219,17 @@ def test_settings_are_obeyed() -> None:
 
 def test_measured_cpu_over_the_share_takes_rungs_away_and_gives_them_back() -> None:
     governor = Governor(Settings())
-    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 5)]
-    assert all(after < before for before, after in pairwise(rungs))
-    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(5, 11)]
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 8)]
+    assert all(after <= before for before, after in pairwise(rungs))
+    assert rungs[-1] < rungs[0] is Rung.EVERY_2S
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(8, 40)]
     assert rungs[-1] is Rung.EVERY_2S
+
+
+def test_a_burst_of_encoding_takes_no_rung_away() -> None:
+    governor = Governor(Settings())
+    rungs = {plan(governor, n * 5 * S, own_cpu_ratio=1.0 if n % 180 < 3 else 0.01).rung for n in range(1, 720)}
+    assert rungs == {Rung.EVERY_2S}
 
 
 def test_many_wakeups_lengthen_the_hold() -> None:
