@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def results() -> list[budget.Result]:
-    return [result for index in range(40) for result in budget.simulate(index, seed=7).results]
+    return [result for index in range(20) for result in budget.simulate(index, seed=7).results]
 
 
 def test_modicum_keeps_every_limit_and_uses_scarce_budgets(results: list[budget.Result]) -> None:
@@ -31,7 +31,7 @@ def test_modicum_keeps_every_limit_and_uses_scarce_budgets(results: list[budget.
 
 def test_the_simpler_rules_show_what_modicum_is_for(results: list[budget.Result]) -> None:
     by_rule = {rule: budget.summary([r for r in results if r.rule == rule]) for rule in budget.RULES}
-    assert by_rule["fixed rate"]["months_over"] > 10
+    assert by_rule["fixed rate"]["months_over"] >= 5
     assert by_rule["fixed rate, stops"]["hours_with_events"] < 0.8
     assert by_rule["token bucket"]["used_median"] < by_rule["modicum"]["used_median"]
     assert by_rule["modicum"]["hours_with_screenshots"] > by_rule["token bucket"]["hours_with_screenshots"]

@@ -105,3 +105,14 @@ def test_a_rate_ceiling_is_a_pace_too() -> None:
 def test_a_link_that_is_hardly_seen_is_not_counted_on() -> None:
     assert ask(900 * MB, link_shares={"unmetered": 0.01, "metered": 1.0}).frames_can_leave is False
     assert ask(900 * MB, link_shares={"unmetered": 0.05, "metered": 1.0}).frames_can_leave is True
+
+
+def test_events_follow_the_limits_of_the_links_that_carry_them() -> None:
+    month = NOW + 20 * DAY
+    metered = {"metered": (Purse(Span.MONTH, 10 * MB, 10 * MB, month),)}
+    common = {"habits": Habits("UTC"), "send": SEND, "floor_bytes_h": 25_000.0}
+    alone = pace(NOW, metered, backlog_bytes=900 * MB, link_shares={"metered": 1.0}, **common)  # type: ignore[arg-type]
+    assert 0 < alone.event_bytes_h < 1 * MB, "and screens that never leave take nothing of it"
+    assert not alone.frames_can_leave
+    both = pace(NOW, metered, backlog_bytes=0, link_shares={"metered": 1.0, "unmetered": 1.0}, **common)  # type: ignore[arg-type]
+    assert both.event_bytes_h == both.frame_bytes_h == inf
