@@ -73,8 +73,8 @@ class Account:
             raise QuotaExceeded(answer.reasons, retry_wall_ns=answer.retry_wall_ns)
         self.meter.add(answer.id, answer.reserved_bytes)
 
-    def note_sent(self, value: int, size_bytes: int) -> None:
-        """Note what kind of bytes were sent."""
+    def note_kind(self, value: int, size_bytes: int) -> None:
+        """Note what kind of bytes are being sent; settlements are split by it."""
         self._kinds["events" if value >= EVENTS_VALUE else "screens"] += size_bytes
 
     async def settle(self) -> None:

@@ -32,6 +32,8 @@ LOGIND_USER = "org.freedesktop.login1.User"
 SCREEN_SAVER_RULE = "type='signal',member='ActiveChanged'"
 """org.freedesktop.ScreenSaver, and GNOME's, MATE's, Cinnamon's and Xfce's, all say ActiveChanged(boolean)."""
 
+SCREEN_SAVERS = tuple(f"org.{desktop}.ScreenSaver" for desktop in ("freedesktop", "gnome", "mate", "cinnamon", "xfce"))
+
 BATTERY_TYPE = 2
 WARNING_LOW = 3
 """UPower's WarningLevel: 0 unknown, 1 none, 2 discharging, 3 low, 4 critical, 5 action."""
@@ -92,6 +94,7 @@ class PowerSource:
             await self._system.listen(self._on_system_signal, rules)
         if self._session is not None:
             await self._session.listen(self._on_session_signal, [SCREEN_SAVER_RULE])
+            self._screen_saver = await _screen_saver_shown(self._session)
         await self._follower.follow()
         self._on_change = on_change
 
@@ -151,6 +154,16 @@ class PowerSource:
             sleeping=self._sleeping,
         )
         self._tell(replace(power, **_from_upower(machine, battery)))
+
+
+async def _screen_saver_shown(bus: Bus) -> bool:
+    """Tell whether a screen saver that runs says that it hides the screen."""
+    for service in SCREEN_SAVERS:
+        if await bus.has(service):
+            answer = await bus.call(service, "/" + service.replace(".", "/"), service, "GetActive")
+            if answer and answer[0] is True:
+                return True
+    return False
 
 
 def _from_upower(machine: Mapping[str, Any], battery: Mapping[str, Any]) -> dict[str, Any]:
