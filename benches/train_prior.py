@@ -26,7 +26,7 @@ from codec.beat import choose_period
 from codec.context import Table
 from codec.mixing import INPUTS, Decisions, Model, Prior, block_ends, expand
 from codec.model import KeyEvents, PointerEvents, Row
-from codec.prior import read_prior, write_prior
+from codec.prior import KNOWN_FROM, read_prior, write_prior
 from codec.strokes import pair
 
 Ints = npt.NDArray[np.int64]
@@ -155,7 +155,7 @@ def train(
         weights.append(fit_weights(said, node, bit, count - 1, whole))
         tell(f"{count} symbols: mean weights {np.round(whole, 2)}")
     data = write_prior(splits, weights, seen, ones)
-    tell(f"{np.count_nonzero(seen >= 2):,} of {len(seen):,} cells known, {len(data):,} bytes")
+    tell(f"{np.count_nonzero(seen >= KNOWN_FROM[0]):,} of {len(seen):,} cells known, {len(data):,} bytes")
     return data
 
 

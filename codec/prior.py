@@ -20,6 +20,8 @@ from codec.mixing import INPUTS, PRIOR_COUNTS, SQUASH, Prior, build_field, voice
 MAX_PRIOR_BYTES = 1 << 24
 WEIGHT_UNIT = 16
 """A stored weight of 4096 is 1, which the mixer calls 65536."""
+KNOWN_FROM = (6, 12, 30, 100)
+"""How many decisions of the training give a cell the levels 1 to 4; fewer are not worth the bytes."""
 CHANCE_STEP = 32
 """A stored chance q stands for the squash of 32 q."""
 
@@ -107,7 +109,7 @@ def write_prior(
         splits: of each field's tree. weights: of each field, (INPUTS, nodes), 1.0 = 1.
         seen: of each cell, how many decisions. ones: how many of them were 1.
     """
-    level = np.searchsorted(np.array((3, 8, 20, 100)), seen, side="right").astype(np.uint8)
+    level = np.searchsorted(np.array(KNOWN_FROM), seen, side="right").astype(np.uint8)
     told = np.flatnonzero(level)
     chance = (ones[told] + 0.4) / (seen[told] + 0.8)
     stretched = np.log(chance / (1 - chance)) * 256 / CHANCE_STEP
