@@ -16,8 +16,6 @@ from codec.rangecoder import PLAIN_BITS, SMALL, StepDecoder, encode_steps
 
 Ints = npt.NDArray[np.int64]
 
-MAX_ROWS = 1 << 15
-"""A bound on a decoder's time: some 25 µs each in plain Python. Chunks are closed long before."""
 ROWS_PER_BYTE = 16
 """A stream that says more is better off with method A, and a tiny one cannot claim much work."""
 SPARE_ROWS = 64
@@ -43,8 +41,8 @@ class Table:
 
 
 def admits(rows: int, code_bytes: int) -> bool:
-    """Tell whether a stream of so many rows may have a code of so many bytes."""
-    return rows <= min(MAX_ROWS, ROWS_PER_BYTE * code_bytes + SPARE_ROWS)
+    """Tell whether a stream of so many rows may have a code of so few bytes."""
+    return rows <= ROWS_PER_BYTE * code_bytes + SPARE_ROWS
 
 
 def encode_table(prior: Prior, table: Table) -> bytes:
