@@ -66,9 +66,22 @@ class Result:
         return self.demand > self.attainable and self.attainable > 0
 
 
-def simulate(index: int, *, seed: int) -> list[Result]:
-    """Return a household's results, one a rule."""
-    return [result for result, _ in live(home(seed, index), seed)]
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A household's results, one a rule; the days that it lived, and the CPU seconds that they took."""
+
+    results: list[Result]
+    days: float
+    cpu_s: float
+
+
+def simulate(index: int, *, seed: int) -> Simulated:
+    """Simulate a household."""
+    began_s = time.process_time()
+    place = home(seed, index)
+    results = [result for result, _ in live(place, seed)]
+    days = (place.calendar.start_ns(place.after_day) - place.install_ns) / NS_PER_S / 86400
+    return Simulated(results, days, time.process_time() - began_s)
 
 
 def live(place: Home, seed: int, *, drawn: bool = False) -> list[tuple[Result, Month]]:
@@ -264,11 +277,13 @@ def main() -> int:
     given = parser.parse_args()
     began = time.perf_counter()
     results: list[Result] = []
+    days = cpu_s = 0.0
     with multiprocessing.Pool(PROCESSES) as pool:
         for done, found in enumerate(
             pool.imap_unordered(partial(simulate, seed=given.seed), range(given.households), chunksize=20), 1
         ):
-            results.extend(found)
+            results.extend(found.results)
+            days, cpu_s = days + found.days, cpu_s + found.cpu_s
             if sys.stderr.isatty() and done % 100 == 0:
                 print(f"\r{done} of {given.households} households", end="", file=sys.stderr)
     elapsed_s = time.perf_counter() - began
@@ -277,13 +292,16 @@ def main() -> int:
     hours = sum(result.hours for result in results) / len(RULES)
     print(
         f"\n{given.households:,} household-months ({hours:,.0f} h of activity in steps of {SLOT_S // 60} min), "
-        f"seed {given.seed}, {elapsed_s:.0f} s with {PROCESSES} processes"
+        f"seed {given.seed}: {elapsed_s:.0f} s with {PROCESSES} processes, {cpu_s:.0f} s of CPU, "
+        f"{cpu_s / days * 365:.2f} s for a household's year under all four rules"
     )
     broken = broken_promises(results)
     if given.json:
         document = {
             "seed": given.seed,
             "elapsed_s": round(elapsed_s, 1),
+            "cpu_s": round(cpu_s, 1),
+            "cpu_s_per_year": round(cpu_s / days * 365, 3),
             "broken": broken,
             "rules": {rule: summary([r for r in results if r.rule == rule]) for rule in RULES},
             "households": [asdict(result) for result in results],

@@ -4,8 +4,8 @@ Two scarce things have prices: bytes (what is left of the budget against the hou
 share that mains or battery allow). The plan is the highest rung that both can pay, with the encoder's effort chosen by
 which is the scarcer: on mains with scarce bytes the thorough encoder, on battery or with bytes to spare the quick one.
 
-Guarantees: what the person or the system ordered (pause, lock, sleep, no consent) acts at once; every other change of
-plan is at least `MIN_DWELL_NS` after the last, however the inputs flap; clicks and focus are recorded as long as
+Guarantees: what the person or the system ordered (pause, lock, sleep, no consent) acts at once, as does the person's
+return to work; every other change of plan is at least `MIN_DWELL_NS` after the last, however the inputs flap; clicks and focus are recorded as long as
 anything is; a plan never asks for more than the pace of the budget, by what the rungs were learned to cost. It does not
 guarantee the budget itself: only the ledger does.
 """
@@ -45,7 +45,9 @@ HOLDS_MS = (100, 200, 400)
 """Longer holds gather more input per wake-up; the server's timestamps keep the timing exact."""
 LINK_HOURS = 20.0
 """Hours of activity over which the shares of link classes are averaged."""
+IDLE_RUNG = Rung.EVERY_2MIN
 PRIOR_SHARES = {"unmetered": 0.1}
+CPU_WINDOW_NS = 300_000_000_000
 MAX_CUT = 8
 """Rungs that measured CPU use over its share can take away."""
 
@@ -53,7 +55,7 @@ MAX_CUT = 8
 class Governor:
     """Decides how much to record.
 
-    State: the plan and when it last changed, two flags with bands (charge below a floor), rungs cut for CPU use and
+    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
     when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
     link classes.
     """
@@ -71,8 +73,11 @@ class Governor:
         self._changed_ns = 0
         self._below_screens_floor = False
         self._below_floor = False
+        self._idle = False
         self._cut = 0
         self._cut_ns = 0
+        self._own_cpu = 0.0
+        self._looked_ns = 0
         self._hold = 0
         self._pace_bytes_h = inf
         self._credit_bytes = 0.0
@@ -142,9 +147,10 @@ class Governor:
             wanted = self._choose(conditions, reasons)
         self.recheck_ns = None
         current = self.plan
+        returned, self._idle = self._idle and not conditions.idle, conditions.idle
         if wanted == current:
             return Decision(wanted, tuple(reasons))
-        ordered = bool(stops) or current is None or current.rung is Rung.NOTHING
+        ordered = bool(stops) or returned or current is None or current.rung is Rung.NOTHING
         ready_ns = self._changed_ns + MIN_DWELL_NS
         if current is not None and not ordered and now_ns < ready_ns:
             self.recheck_ns = ready_ns
@@ -163,12 +169,17 @@ class Governor:
             self._below_floor = charge < floors[1] + CHARGE_BAND * self._below_floor
         else:
             self._below_screens_floor = self._below_floor = False
-        used = conditions.own_cpu_ratio
-        if used is not None and now_ns - self._cut_ns >= MIN_DWELL_NS:
+        if conditions.own_cpu_ratio is not None:
+            # A reel that is being encoded is a burst: it is the mean that is felt.
+            weight = 1 - exp((self._looked_ns - now_ns) / CPU_WINDOW_NS) if self._looked_ns else 0.0
+            self._own_cpu += weight * (conditions.own_cpu_ratio - self._own_cpu)
+            self._looked_ns = now_ns
+        used = self._own_cpu
+        if now_ns - self._cut_ns >= MIN_DWELL_NS:
             share = self._cpu_share(conditions)[0]
             if used > 1.5 * share and self._cut < MAX_CUT:
                 self._cut, self._cut_ns = self._cut + 1, now_ns
-            elif used < 0.5 * share and self._cut:
+            elif used < share and self._cut:
                 self._cut, self._cut_ns = self._cut - 1, now_ns
         wakeups = conditions.wakeups_s
         if wakeups is not None:
@@ -229,7 +240,7 @@ class Governor:
         rung = best[effort]
         if self._cut:
             rung = Rung(max(Rung.CLICKS, rung - self._cut))
-            reasons.append(f"recording uses {show_share(conditions.own_cpu_ratio or 0)} of a core: over its share")
+            reasons.append(f"recording uses {show_share(self._own_cpu)} of a core: over its share")
         reasons.append(_describe_link(conditions, self.settings.send))
         reasons.append(_describe_pace(means, self._pace_bytes_h, conditions.wall_ns))
         if why_capped and rung >= cap:
@@ -247,6 +258,8 @@ class Governor:
             return Rung.EVENTS, f"the battery is below {floor}: no screenshots"
         if conditions.power_warning and conditions.on_battery:
             return Rung.EVENTS, "the system calls the battery low: no screenshots"
+        if conditions.idle:
+            return IDLE_RUNG, "nobody is at work, so that a film or a clock costs nothing"
         if conditions.spool_ratio > 0.9:
             return Rung.EVENTS, f"the spool is {show_share(conditions.spool_ratio)} full: no screenshots"
         return TOP, ""

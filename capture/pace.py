@@ -87,37 +87,58 @@ def pace(
         floor_bytes_h: what an hour of clicks and focus costs.
         daily_bytes: what the rate ceiling and the upload windows let through in a day.
     """
-    waiting = backlog_bytes * WIRE_RATIO
-    carriers = [link for link, what in send.items() if what is Upload.ALL and link_shares.get(link, 0) >= SEEN_RATIO]
-    best = Pace(inf, inf, None, 0.0, bool(carriers))
-    for purse in _joint(purses, carriers):
-        left_h = (purse.end_wall_ns - wall_ns) / NS_PER_HOUR
-        hours = max(habits.expected_hours(wall_ns, purse.end_wall_ns), min(MIN_HOURS, left_h), 1 / 60)
-        usual = habits.hours_a_day() * (1.0 if purse.span is Span.DAY else DAYS_A_MONTH)
-        spread = hours / haste(hours / usual if usual else 1.0)
-        left = purse.left_bytes - waiting
-        reserve = floor_bytes_h * min(left_h, max(1.5 * hours, left_h / 24 * HOURS_A_DAY_AT_MOST))
-        event_bytes_h, frame_bytes_h = left / spread, (left - reserve) / spread
-        if purse.span is Span.DAY and waiting > 0:
-            # Days without a link leave a backlog that no single day can take; it goes while recording goes on.
-            drained = DRAIN_RATIO * purse.limit_bytes / max(1.0, habits.hours_a_day())
-            event_bytes_h, frame_bytes_h = max(event_bytes_h, drained), max(frame_bytes_h, drained - floor_bytes_h)
-        if frame_bytes_h < best.frame_bytes_h:
-            best = Pace(min(event_bytes_h, best.event_bytes_h), frame_bytes_h, purse, hours, best.frames_can_leave)
+    seen = [link for link in send if link_shares.get(link, 0) >= SEEN_RATIO]
+    frame_links = [link for link in seen if send[link] is Upload.ALL]
+    event_links = [link for link in seen if send[link] is not Upload.NOTHING]
+    # What waits and can never leave takes nothing of the budget.
+    waiting = backlog_bytes * WIRE_RATIO if frame_links else 0.0
+    best = Pace(inf, inf, None, 0.0, bool(frame_links))
+    whole = [(purse, True) for purse in purses.get(ALL_LINKS, ())]
+    of_frames = [(purse, True) for purse in _joint(purses, frame_links)]
+    of_events = [] if event_links == frame_links else [(purse, False) for purse in _joint(purses, event_links)]
+    for purse, for_frames in (*whole, *of_frames, *of_events):
+        event_bytes_h, frame_bytes_h, hours = _spread(purse, wall_ns, waiting, habits, floor_bytes_h)
+        if not for_frames:
+            frame_bytes_h = best.frame_bytes_h
+        if frame_bytes_h < best.frame_bytes_h or (not for_frames and event_bytes_h < best.event_bytes_h):
+            best = Pace(
+                min(event_bytes_h, best.event_bytes_h),
+                min(frame_bytes_h, best.frame_bytes_h),
+                purse,
+                hours,
+                best.frames_can_leave,
+            )
     through_h = daily_bytes / max(1.0, habits.hours_a_day())
     if through_h < best.frame_bytes_h:
         best = Pace(min(through_h, best.event_bytes_h), through_h, best.purse, best.hours, best.frames_can_leave)
     return best
 
 
-def _joint(purses: Mapping[str, Sequence[Purse]], carriers: Sequence[str]) -> list[Purse]:
-    """Return the purses over all links, and for each span the sum of those of the links that carry screenshots."""
-    found = list(purses.get(ALL_LINKS, ()))
-    if not carriers or not all(carrier in purses for carrier in carriers):
-        return found
-    for span in SPANS:
-        each = [purse for link in carriers for purse in purses[link] if purse.span is span]
-        if len(each) == len(carriers):  # else one of them is unlimited, and so is their sum
-            left, limit = sum(purse.left_bytes for purse in each), sum(purse.limit_bytes for purse in each)
-            found.append(Purse(span, left, limit, each[0].end_wall_ns))
+def _spread(
+    purse: Purse, wall_ns: int, waiting: float, habits: Habits, floor_bytes_h: float
+) -> tuple[float, float, float]:
+    """Spread what is left of a purse: bytes an hour without and with screenshots, and over how many hours."""
+    left_h = (purse.end_wall_ns - wall_ns) / NS_PER_HOUR
+    hours = max(habits.expected_hours(wall_ns, purse.end_wall_ns), min(MIN_HOURS, left_h), 1 / 60)
+    usual = habits.hours_a_day() * (1.0 if purse.span is Span.DAY else DAYS_A_MONTH)
+    spread = hours / haste(hours / usual if usual else 1.0)
+    left = purse.left_bytes - waiting
+    reserve = floor_bytes_h * min(left_h, max(1.5 * hours, left_h / 24 * HOURS_A_DAY_AT_MOST))
+    event_bytes_h, frame_bytes_h = left / spread, (left - reserve) / spread
+    if purse.span is Span.DAY and waiting > 0:
+        # Days without a link leave a backlog that no single day can take; it goes while recording goes on.
+        drained = DRAIN_RATIO * purse.limit_bytes / max(1.0, habits.hours_a_day())
+        event_bytes_h, frame_bytes_h = max(event_bytes_h, drained), max(frame_bytes_h, drained - floor_bytes_h)
+    return event_bytes_h, frame_bytes_h, hours
+
+
+def _joint(purses: Mapping[str, Sequence[Purse]], links: Sequence[str]) -> list[Purse]:
+    """Return, for each span, the sum of the purses of some links; none where one of them is unlimited."""
+    found = []
+    if links and all(link in purses for link in links):
+        for span in SPANS:
+            each = [purse for link in links for purse in purses[link] if purse.span is span]
+            if len(each) == len(links):
+                left, limit = sum(purse.left_bytes for purse in each), sum(purse.limit_bytes for purse in each)
+                found.append(Purse(span, left, limit, each[0].end_wall_ns))
     return found

@@ -75,10 +75,11 @@ class FolderStore:
                 files.make_dir(folder)
             files.sync_dir(root)
             kept = files.list_dir(root / QUARANTINE)
+            sizes = [self._size_of(root / QUARANTINE / name) for name in kept]
         except OSError as error:
             raise _failed("the archive cannot be opened", root, error) from error
         self._quarantined = len(kept)
-        self._quarantined_bytes = sum((root / QUARANTINE / name).stat().st_size for name in kept)
+        self._quarantined_bytes = sum(sizes)
 
     def path_of(self, chunk_id: ChunkId) -> Path:
         """Return where a chunk lies."""
@@ -202,6 +203,10 @@ class FolderStore:
         if len(self._known) >= CHUNKS_PER_FOLDER:
             self._known.clear()
         self._known.add(folder)
+
+    def _size_of(self, path: Path) -> int:
+        with opened(self._files, path, Open.READ) as handle:
+            return handle.size_bytes()
 
     def _names(self, folder: Path) -> Iterable[str]:
         try:

@@ -140,7 +140,7 @@ def embedded(directory: Path, port: int = 0, *, kind: str | None = None) -> Iter
 
 def _start(directory: Path, port: int, kind: str) -> Embedded:
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        chosen = port or _free_port()
+        chosen = _port(port)
         command = _mosquitto(directory, chosen) if kind == "mosquitto" else _rumqttd(directory, chosen)
         with _private(directory / "broker.log").open("wb") as log:
             process = subprocess.Popen(
@@ -190,9 +190,20 @@ def _private(path: Path) -> Path:
     return path
 
 
-def _free_port() -> int:
+def _port(wanted: int) -> int:
+    """Return the port, or a free one for 0. rumqttd would not say that it is taken, so it is tried here.
+
+    Raises:
+        NoBroker: it is taken.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended broker leaves in TIME_WAIT is free
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            raise NoBroker(
+                f"the broker does not start on {HOST}:{wanted} ({error.strerror}): name another port, or end what has it"
+            ) from error
         port: int = probe.getsockname()[1]
         return port
 

@@ -47,6 +47,7 @@ class Shelf:
         self._active: dict[int, Segment] = {}
         self._recent: dict[int, None] = {}  # serials of segments with a loaded index, least recently used first
         self._next_serial = 0
+        self._by_lane: list[Segment] | None = None  # until a segment comes or goes
         self._state = State(0, device, 0, 0)
         files.make_dir(directory)
         self._lock: Handle | None = files.lock(directory / "lock")
@@ -74,11 +75,14 @@ class Shelf:
 
     def segments(self) -> list[Segment]:
         """Return all segments, the oldest first."""
-        return sorted(self._segments.values(), key=lambda segment: segment.header.serial)
+        return list(self._segments.values())  # they were added in the order of their serials
 
     def by_lane(self) -> list[Segment]:
         """Return all segments, the most valuable lane first, the oldest first within it."""
-        return sorted(self._segments.values(), key=lambda segment: (-segment.header.lane, segment.header.serial))
+        if self._by_lane is None:
+            order = sorted(self._segments.values(), key=lambda segment: (-segment.header.lane, segment.header.serial))
+            self._by_lane = order
+        return self._by_lane
 
     def disk_bytes(self) -> int:
         """Return what the files take."""
@@ -103,6 +107,7 @@ class Shelf:
             header = SegmentHeader(serial, lane, chunk_id.device, chunk_id.epoch)
             segment = Segment.create(self.files, self.directory / f"{serial:08x}.seg", header)
             self._segments[serial] = self._active[lane] = segment
+            self._by_lane = None
         return segment
 
     def load(self, segment: Segment) -> Iterable[Record]:
@@ -118,7 +123,7 @@ class Shelf:
     def find(self, chunk_id: ChunkId) -> list[tuple[Segment, Record]]:
         """Return all copies of a chunk, usually one."""
         found: list[tuple[Segment, Record]] = []
-        for segment in self.segments():
+        for segment in list(self._segments.values()):
             if segment.header.epoch == chunk_id.epoch and segment.first_seq <= chunk_id.seq <= segment.last_seq:
                 with self.noted("read"):
                     found += [(segment, record) for record in self.load(segment) if record.header.chunk_id == chunk_id]
@@ -142,6 +147,7 @@ class Shelf:
             self.files.unlink(segment.path)
         serial = segment.header.serial
         self._segments.pop(serial, None)
+        self._by_lane = None
         self._recent.pop(serial, None)
         if self._active.get(segment.header.lane) is segment:
             del self._active[segment.header.lane]

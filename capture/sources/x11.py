@@ -28,6 +28,7 @@ import xcffib.sync
 import xcffib.xproto as xp
 
 from capture.errors import CaptureError, NoDisplay, NoPermission
+from capture.sources.input_decoder import ServerClock
 from capture.sources.keyclass import KeyboardMap
 from capture.sources.notices import (
     Damaged,
@@ -41,7 +42,6 @@ from capture.sources.notices import (
 )
 from capture.sources.windows import Monitor, Window
 from capture.sources.x11_windows import WindowTree
-from capture.sources.xinput import ServerClock
 
 NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR", "SHAPE")
 ATOMS = (*WindowTree.ATOMS, "_MODICUM_CLOCK")
@@ -329,16 +329,20 @@ class Server:
 
     @_told
     def display(self) -> tuple[int, int, tuple[Monitor, ...]]:
-        """Return the display's width and height (px) and its monitors."""
+        """Return the display's width and height (px) and its monitors; none while they are being changed."""
         geometry_cookie = self._core.GetGeometry(self._root)
-        monitors_cookie = self._asking(xcffib.randr.key).GetMonitors(self._root, True)
-        geometry, found = geometry_cookie.reply(), monitors_cookie.reply().monitors
-        names = [self._core.GetAtomName(monitor.name) for monitor in found]
-        monitors = tuple(
-            Monitor(name.reply().name.to_string(), monitor.x, monitor.y, monitor.width, monitor.height)
-            for name, monitor in zip(names, found, strict=True)
+        monitors = _answered(self._asking(xcffib.randr.key).GetMonitors(self._root, True))
+        found = [] if monitors is None else [(one, self._core.GetAtomName(one.name)) for one in monitors.monitors]
+        named = [(one, _answered(cookie)) for one, cookie in found]
+        geometry = geometry_cookie.reply()
+        return (
+            geometry.width,
+            geometry.height,
+            tuple(
+                Monitor("" if name is None else name.name.to_string(), one.x, one.y, one.width, one.height)
+                for one, name in named
+            ),
         )
-        return geometry.width, geometry.height, monitors
 
     # -- windows (capture/sources/x11_windows.py) -------------------------------------------------------------------
 

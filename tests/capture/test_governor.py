@@ -117,6 +117,16 @@ def test_an_order_acts_at_once_and_so_does_its_end() -> None:
     assert plan(governor, 2 * S).capture
 
 
+def test_while_nobody_is_at_work_screens_are_rare_and_a_return_acts_at_once() -> None:
+    governor = Governor(Settings())
+    assert plan(governor, 0).rung is Rung.EVERY_2S
+    idle = governor.decide(90 * S, conditions(idle=True))
+    assert idle.value.rung is Rung.EVERY_2MIN
+    assert any("nobody is at work" in reason for reason in idle.reasons)
+    assert plan(governor, 91 * S).rung is Rung.EVERY_2S
+    assert plan(governor, 92 * S, idle=True).rung is Rung.EVERY_2S, "a minute after the last change at the earliest"
+
+
 def test_charge_floors_stop_screens_then_everything_and_have_a_band() -> None:
     governor = Governor(Settings(screens_floor=0.4, floor=0.1))
     seen = []
@@ -209,10 +219,17 @@ def test_settings_are_obeyed() -> None:
 
 def test_measured_cpu_over_the_share_takes_rungs_away_and_gives_them_back() -> None:
     governor = Governor(Settings())
-    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 5)]
-    assert all(after < before for before, after in pairwise(rungs))
-    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(5, 11)]
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 8)]
+    assert all(after <= before for before, after in pairwise(rungs))
+    assert rungs[-1] < rungs[0] is Rung.EVERY_2S
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(8, 40)]
     assert rungs[-1] is Rung.EVERY_2S
+
+
+def test_a_burst_of_encoding_takes_no_rung_away() -> None:
+    governor = Governor(Settings())
+    rungs = {plan(governor, n * 5 * S, own_cpu_ratio=1.0 if n % 180 < 3 else 0.01).rung for n in range(1, 720)}
+    assert rungs == {Rung.EVERY_2S}
 
 
 def test_many_wakeups_lengthen_the_hold() -> None:

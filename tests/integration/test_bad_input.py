@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from capture.errors import CaptureError, Exit
-from tests.integration.stack import Stack, display, needs, wait_for
+from tests.integration.stack import Stack, display, wait_for
 from tests.integration.test_flow import CONFIG
 
 pytestmark = [pytest.mark.x11, pytest.mark.broker]
@@ -31,7 +31,6 @@ def blind(tmp_path: Path) -> Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    needs("Xvfb", "openbox", "xterm", "xdotool", "mosquitto")
     with display(tmp_path) as environment:
         stack = configured(tmp_path, environment)
         try:
@@ -118,7 +117,6 @@ def test_a_second_agent_is_refused(stack: Stack) -> None:
 
 
 def test_the_display_going_away_ends_the_agent_and_keeps_what_was_recorded(tmp_path: Path) -> None:
-    needs("Xvfb", "openbox", "xterm", "xdotool", "mosquitto")
     with display(tmp_path) as environment:
         stack = configured(tmp_path, environment)
         stack.processes.start("xterm", ["xterm", "-fullscreen", "-e", "cat"], environment)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codec.chunk import parse_header
-from tests.integration.stack import Stack, display, needs, wait_for
+from tests.integration.stack import Stack, display, wait_for
 from tests.integration.test_flow import CONFIG
 
 pytestmark = [pytest.mark.x11, pytest.mark.broker]
@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.x11, pytest.mark.broker]
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A running stack with a terminal to type into, whose chunks are closed after at most a second."""
-    needs("Xvfb", "openbox", "xterm", "xdotool", "mosquitto")
     with display(tmp_path) as environment:
         stack = Stack(tmp_path, environment)
         try:

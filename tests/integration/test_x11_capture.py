@@ -147,11 +147,12 @@ async def test_all_injected_events_are_told_in_order_with_exact_positions_and_ti
 
 
 async def test_events_that_nobody_listens_to_are_told_by_flush(bare: str) -> None:
-    async with watching(bare) as (desktop, seen):
+    async with watching(bare, damage_hold_s=None) as (desktop, seen):
         injector = Injector(bare)
-        for step in range(100):
-            injector.move_to(10 + step, 20)
-        injector.click(1)
+        await asyncio.sleep(0.2)
+        injector.sweep(20)  # RECORD holds up to 31 events until something else happens
+        await asyncio.sleep(0.5)
+        assert seen.pointers == []
         desktop.flush()
         check(injector.truth, seen)
         injector.close()
@@ -212,6 +213,35 @@ async def test_the_focus_is_told_before_the_input_that_follows_it(desk: str) -> 
         assert window.x <= 200 < window.x + window.width
         injector.close()
     assert seen.all == sorted(seen.all, key=lambda one: one[0])
+
+
+async def test_where_the_focus_was_for_less_than_a_batch_is_told_as_unknown(desk: str) -> None:
+    async with watching(desk) as (desktop, seen):
+        injector = Injector(desk)
+        titles = ["at 60x20+620+60", "at 60x20+40+60"]
+        for x, title in ((800, titles[0]), (200, titles[1])):  # the second has the focus before and after
+            injector.move_to(x, 200)
+            injector.click(1)
+            await until(lambda title=title: desktop.windows() and (desktop.windows() or [])[-1].title == title)
+            desktop.flush()
+        before = len(seen.focuses)
+        for x in (800, 200):
+            injector.move_to(x, 200)
+            injector.click(1)
+            _wait_active(desk, titles[x == 200])  # blocks the loop: both changes come in one batch
+        desktop.flush()
+        told = seen.focuses[before:]
+        assert [window and window.title for _, window in told] == [None, titles[1]]
+        assert told[0][0] < told[1][0]
+        injector.close()
+
+
+def _wait_active(display: str, title: str) -> None:
+    def active() -> bool:
+        window = xprop(display, "-root", "_NET_ACTIVE_WINDOW").partition("#")[2].strip()
+        return title in xprop(display, "-id", window, "WM_NAME")
+
+    wait_until(active)
 
 
 async def test_a_changed_title_is_told_once(desk: str) -> None:

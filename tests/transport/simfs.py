@@ -95,6 +95,7 @@ class SimFiles:
         self.now: dict[Path, Inode] = {}
         self.folders: dict[Path, dict[str, Inode]] = {}  # names as on the disk
         self.dirs: set[Path] = set()
+        self.synced_dirs: set[Path] = set()
         self.locked: set[Path] = set()
         self.steps = 0
         self.fail_at: int | None = None
@@ -171,6 +172,9 @@ class SimFiles:
     def cut_power(self) -> None:
         """End the machine: what was not synced is at the mercy of the dice."""
         self.kill()
+        lost = {path for path in self.dirs - self.synced_dirs if self.rng.random() < 0.5}
+        self.dirs = {path for path in self.dirs if not lost & {path, *path.parents}}
+        self.synced_dirs = set(self.dirs)
         names: dict[Path, Inode] = {}
         for folder in self.dirs:
             on_disk = self.folders.get(folder, {})
@@ -213,11 +217,14 @@ class SimFiles:
         return SimHandle(self, self.now[path])
 
     def make_dir(self, path: Path) -> None:
+        self.step("make_dir")
         self.dirs |= {path, *path.parents}
 
     def list_dir(self, path: Path) -> list[str]:
         self.step("list")
-        return sorted(name.name for name in self.now if name.parent == path)
+        if path not in self.dirs:
+            raise FileNotFoundError(errno.ENOENT, str(path))
+        return sorted(name.name for name in [*self.now, *self.dirs] if name.parent == path and name != path)
 
     def exists(self, path: Path) -> bool:
         return path in self.now or path in self.dirs
@@ -230,6 +237,8 @@ class SimFiles:
         self.step("link")
         if target in self.now:
             raise FileExistsError(errno.EEXIST, str(target))
+        if target.parent not in self.dirs:
+            raise FileNotFoundError(errno.ENOENT, str(target))
         self.now[target] = self.now[source]
 
     def unlink(self, path: Path) -> None:
@@ -241,6 +250,7 @@ class SimFiles:
     def sync_dir(self, path: Path) -> None:
         self.step("sync_dir")
         self.folders[path] = {name.name: inode for name, inode in self.now.items() if name.parent == path}
+        self.synced_dirs |= {folder for folder in self.dirs if folder.parent == path}
 
     def free_bytes(self, path: Path) -> int:
         return max(0, self.capacity_bytes - self.used_bytes())

@@ -56,6 +56,8 @@ class SpoolMachine(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 2**32), policy=st.sampled_from(list(WhenFull)))
     def begin(self, seed: int, policy: WhenFull) -> None:
         self.files = SimFiles(seed)
+        self.files.make_dir(FOLDER)
+        self.files.synced_dirs |= self.files.dirs  # whoever makes the parents answers for them
         self.policy = policy
         self.rng = random.Random(seed)
         self.open()

@@ -7,8 +7,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capture.sources.input_decoder import UNKNOWN_SLOT, InputDecoder, ServerClock, Told
 from capture.sources.keyclass import KeyboardMap
-from capture.sources.xinput import UNKNOWN_SLOT, InputDecoder, ServerClock, Told
 from codec.model import KeyClass
 
 NOW_MS = 5_000_000_000  # the 32-bit clock has wrapped once
