@@ -21,7 +21,7 @@ ROWS_PER_BYTE = 16
 SPARE_ROWS = 64
 BYTES_PER_ROW = 12
 """A stream that needs more is noise, better off with method A, and its long numbers cost a decoder most."""
-SPARE_BYTES = 64
+SPARE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
