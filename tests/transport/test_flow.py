@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
@@ -317,17 +318,21 @@ async def test_a_forged_answer_frees_nothing(scene: Scene, forged: str) -> None:
 async def test_an_answer_to_an_earlier_run_is_understood(scene: Scene) -> None:
     """The chunk was sent before a restart: the session does not know it, the spool does."""
     chunk_id = scene.put()
-    other = scene.put(50)
+    other, third = scene.put(50), scene.put(60)
     async with Dialer(Broker("127.0.0.1", scene.port, "forger")).connect() as collector:
         await collector.subscribe(up_topic(DEVICE), qos=1)
         scene.permit = Permit(Link.UNMETERED)
         scene.settings = replace(scene.settings, session=SessionLimits(window=1, answer_min_s=5))
         scene.publish()
         await until(lambda: collector.waiting() > 0)
+        forged = Answer(third.epoch, ((third.seq, b"another!"),))
+        await collector.publish(ack_topic(DEVICE), pack_answer(forged))
         answer = Answer(chunk_id.epoch, ((other.seq, digest_of(scene.chunks[other])),))
         await collector.publish(ack_topic(DEVICE), pack_answer(answer))
-        await until(lambda: scene.spool.usage().chunks == 1)
+        await until(lambda: scene.spool.usage().chunks == 2)
+        assert scene.spool.read(other) is None
         assert scene.spool.read(chunk_id) is not None
+        assert scene.spool.read(third) is not None
 
 
 @pytest.mark.parametrize("code", [NackCode.TOO_LARGE, NackCode.BAD_SIGNATURE, NackCode.ERASED, NackCode.UNKNOWN_KEY])
@@ -427,3 +432,36 @@ async def test_a_flood_stays_within_the_queue(scene: Scene) -> None:
         assert len(sent) < 160
         await until(lambda: collector.counters.get("archived", 0) >= 75, 30)
     assert most <= (16 << 20) + 400_000
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.timeout(180)
+async def test_through_partitions_cuts_and_slow_links_everything_arrives_once(scene: Scene, seed: int) -> None:
+    rng = random.Random(seed)
+    broker = replace(scene.settings.broker, answer_timeout_s=0.8, min_rate_bytes_s=200_000)
+    scene.settings = replace(scene.settings, broker=broker)
+    await scene.collect()
+    async with Proxy(scene.port) as proxy:
+        publisher = scene.publish(proxy.port)
+        for _ in range(25):
+            for _ in range(rng.randint(0, 8)):
+                scene.put(rng.choice([200, 2_000, 30_000]), value=rng.choice([0, 100, 200]))
+            trouble = rng.choice(["none", "none", "partition", "cut", "slow"])
+            if trouble == "partition":
+                proxy.passing = False
+            elif trouble == "cut":
+                proxy.cut()
+            proxy.rate_bytes_s = 300_000 if trouble == "slow" else None
+            await asyncio.sleep(rng.uniform(0.05, 0.6))
+            proxy.passing = True
+            if trouble == "partition":
+                proxy.cut()  # what vanished in between would leave the stream with a hole
+        proxy.rate_bytes_s = None
+        await until(lambda: scene.spool.usage().chunks == 0, 90)
+    assert scene.archived() == scene.chunks
+    assert scene.gaps == []
+    ledger = scene.ledger
+    assert isinstance(ledger, MemoryLedger)
+    await until(lambda: not ledger.open)
+    assert ledger.overdrawn == 0
+    assert proxy.carried < ledger.spent == publisher.totals.wire_bytes
