@@ -133,7 +133,7 @@ def _real_display(console: Console) -> tuple[str, list[str]] | None:
     if not classes:
         return None
     console.print(f"There is a display, {name}, with windows of: {', '.join(classes)}.", markup=False)
-    answer = console.input("Record it for the demo? (no: a virtual desktop is recorded instead) [y/N] ")
+    answer = console.input("Record it for the demo? (no: a virtual desktop is recorded instead) [y/N] ", markup=False)
     return (name, classes) if answer.strip().lower() in {"y", "yes"} else None
 
 
