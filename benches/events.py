@@ -121,7 +121,7 @@ def measure_apart(codec: EventCodec, pieces: Sequence[Piece]) -> Result:
             _forget_peak()
             result = measure(codec, pieces)
         except (CodecError, ValueError, TypeError, RuntimeError) as error:
-            result = Result(codec.name, note=f"failed: {error}")
+            result = Result(codec.name, note=f"failed: {str(error).splitlines()[0]}")
         with os.fdopen(writer, "wb") as pipe:
             pickle.dump(result, pipe)
         os._exit(0)

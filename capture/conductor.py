@@ -96,8 +96,7 @@ class Conductor:
     def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
         """Record the display's size, which positions and frames refer to."""
         fields: dict[str, int | str] = {"w": width_px, "h": height_px, "monitors": len(monitors)}
-        self._recorder.row(t_ms, "display", fields, lasting=True)
-        self._chunker.arm()
+        self._recorder.circumstance(t_ms, "display", fields)
         if self._camera is not None:
             self._start(self._camera.resize())
 
@@ -110,6 +109,7 @@ class Conductor:
 
     def follow(self, plan: Plan) -> None:
         """Take frames as a plan says."""
+        self._recorder.circumstance(self._now_ms(), "plan", {"rung": int(plan.rung), "effort": int(plan.effort)})
         interval_ms = plan.frame_interval_ms
         self._shutter.plan(None if interval_ms is None else interval_ms * NS_PER_MS, on_focus=plan.frames_on_focus)
         self._arm_frame()

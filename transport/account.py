@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-from transport import wire
 from transport.errors import QuotaExceeded
 from transport.limits import Lease, Link, Refusal
 from transport.metering import Meter, Settlement
@@ -81,9 +80,13 @@ class Account:
         """Settle what is not needed any more."""
         await self._write(self.meter.settle())
 
-    async def close(self, connection: Connection | None) -> None:
-        """Settle everything. connection: None when none came about."""
-        used = wire.FAILED_CONNECT_BYTES if connection is None else connection.wire_bytes()
+    async def close(self, connection: Connection | None, failed_bytes: int) -> None:
+        """Settle everything.
+
+        Args:
+            connection: None when none came about. failed_bytes: what the attempts cost then.
+        """
+        used = failed_bytes if connection is None else connection.wire_bytes()
         if used is None:
             await self._write(self.meter.close_pessimistically())
         else:

@@ -21,11 +21,12 @@ from typing import TypeVar
 
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
+from transport.endpoint import Broker
 from transport.errors import QuotaExceeded, Refused, TransportError, Unavailable
 from transport.exchange import Exchange, Parts, Permit, Totals
 from transport.limits import Link
 from transport.messages import ack_topic, up_topic
-from transport.mqtt import Broker, Connection, Dialer
+from transport.mqtt import Connection, Dialer
 from transport.session import HasSize, Session, SessionLimits, backoff_s
 from transport.spool import Entry, Gap, Spool
 
@@ -263,7 +264,7 @@ class Publisher:
         broker = self.settings.broker
         account = self._account = Account(self._ledger, self._disk, self._ledger_clock_ns)
         path = wire.Path(tls=broker.tls is not None, ipv6=True)  # not known yet: the dearer one
-        bound = self._connect_bound() + wire.chunk_bound(
+        bound = broker.connect_bound + wire.chunk_bound(
             len(up_topic(self._spool.device)), first.size_bytes, path, mqtt5=True, loss_ratio=self.totals.loss_ratio
         )
         await account.reserve(bound, link=self._permit().link, value=first.value)
@@ -278,7 +279,7 @@ class Publisher:
             raise _gravest(group) from None
         finally:
             self._session.lost_connection(time.monotonic_ns())
-            await account.close(connection)
+            await account.close(connection, self._dialer.failed_bytes)
             self.totals.wire_bytes += account.meter.used
             self._account = None
             self._learn_loss(connection)
@@ -288,15 +289,12 @@ class Publisher:
         if info is not None and info.sent > 1 << 14:
             self.totals.loss_ratio += (min(1.0, info.retransmitted / info.sent) - self.totals.loss_ratio) / 2
 
-    def _connect_bound(self) -> int:
-        tls = self.settings.broker.tls
-        return wire.connect_bound(tls=tls is not None, client_certificate=bool(tls and tls.certificate_file))
-
     def _stay_s(self, next_s: float | None) -> float:
         """Return how long to stay connected with nothing to do: longer, where that is cheaper than coming back."""
-        keepalive_s = self.settings.broker.keepalive_s
-        tls = self.settings.broker.tls is not None
-        if next_s is not None and wire.worth_keeping(next_s, keepalive_s, tls=tls, connect_bytes=self._connect_bound()):
+        broker = self.settings.broker
+        if next_s is not None and wire.worth_keeping(
+            next_s, broker.keepalive_s, tls=broker.tls is not None, connect_bytes=broker.connect_bound
+        ):
             return max(self.settings.linger_s, next_s + self.settings.linger_s)
         return self.settings.linger_s
 

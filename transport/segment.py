@@ -7,6 +7,7 @@ damaged record costs itself and no other. It never decides what to keep (transpo
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -95,9 +96,16 @@ class Segment:
         Raises:
             OSError: there may be a file without a record in it, which the next opening removes.
         """
-        with opened(files, path, Open.CREATE) as handle:
-            write_all(handle, layout.pack_page(header), 0)  # synced with the first record: without one it is nothing
-        files.sync_dir(path.parent)
+        try:
+            with opened(files, path, Open.CREATE) as handle:
+                write_all(
+                    handle, layout.pack_page(header), 0
+                )  # synced with the first record: without one it is nothing
+            files.sync_dir(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                files.unlink(path)
+            raise
         return cls(files, path, header)
 
     @classmethod

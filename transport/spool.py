@@ -405,26 +405,23 @@ class Spool:
     # -- inside
 
     def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
-        """Store into the lane's segment; on trouble make a second attempt in a new one.
-
-        A disk that others have filled is no reason to give up chunks: it may have room again in a minute, and the
-        caller can wait. So only a segment in which nothing lives makes room then; `when_full` is about our own limit.
-        """
+        """Store into the lane's segment; on trouble once more in a new one; on a full disk as often as room can be made."""
         lane = value >> LANE_SHIFT
-        for attempt in (1, 2):
+        troubles = 0
+        while True:
             try:
                 segment = self._shelf.segment_for(lane, chunk_id, len(chunk), self.segment_bytes)
                 self._unconfirmed[chunk_id] = zlib.crc32(chunk)
                 segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
             except OSError as error:
                 self._shelf.count("failed-writes")
-                if attempt == 2:
+                victim = self._victim(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+                if victim is not None:
+                    self._drop(victim, gaps)
+                    continue
+                troubles += 1
+                if troubles == 2:
                     raise
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    dead = next((segment for segment in self._shelf.segments() if not segment.live), None)
-                    if dead is None:
-                        raise
-                    self._drop(dead, gaps)
             else:
                 return
 
@@ -449,12 +446,13 @@ class Spool:
     def _victim(self, lane: int) -> Segment | None:
         """Return the segment to give up for a chunk of this lane, or None when there is none."""
         segments = self._shelf.segments()
-        dead = next((segment for segment in segments if not segment.live), None)
+        dead = next((s for s in segments if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
         if dead is not None or self.when_full is WhenFull.PAUSE:
             return dead
+        alive = [segment for segment in segments if segment.live]
         if self.when_full is WhenFull.DROP_OLDEST:
-            return segments[0] if segments else None
-        lower = [segment for segment in segments if segment.header.lane <= lane]
+            return alive[0] if alive else None
+        lower = [segment for segment in alive if segment.header.lane <= lane]
         return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
 
     def _drop(self, segment: Segment, gaps: list[Gap]) -> None:

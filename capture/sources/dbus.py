@@ -29,9 +29,12 @@ Handler = Callable[[str, str, list[Any]], None]
 """Is told a signal's path, member, and arguments with variants opened."""
 
 
-def changes_of(interface: str, path: str) -> str:
-    """Return the match rule for changes of an object's properties, and for nothing else."""
-    return f"type='signal',interface='{PROPERTIES}',member='PropertiesChanged',path='{path}',arg0='{interface}'"
+def changes_of(service: str, path: str, interface: str) -> str:
+    """Return the match rule for changes of an object's properties, told by the service itself, and for nothing else."""
+    return (
+        f"type='signal',sender='{service}',interface='{PROPERTIES}',member='PropertiesChanged',path='{path}',"
+        f"arg0='{interface}'"
+    )
 
 
 def owner_of(service: str) -> str:

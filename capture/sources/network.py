@@ -68,7 +68,7 @@ class NetworkSource:
         """Read once and call `on_change` at each change from then on."""
         self._system, self._session = await self._follower.connect(SYSTEM), await self._follower.connect(SESSION)
         if self._system is not None:
-            rules = [changes_of(MANAGER, MANAGER_PATH), owner_of(MANAGER), MODEM_RULE]
+            rules = [changes_of(MANAGER, MANAGER_PATH, MANAGER), owner_of(MANAGER), MODEM_RULE]
             await self._system.listen(self._on_signal, rules)
         if self._session is not None:
             await self._session.listen(

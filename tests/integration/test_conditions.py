@@ -186,6 +186,29 @@ async def test_sleep_and_lock_are_followed(system: None, in_session: bool) -> No
                     await follows(told, lambda sleeping=sleeping: power.current().sleeping is sleeping)
 
 
+async def test_a_lock_holds_when_its_service_goes_silent(system: None) -> None:
+    async with running(PowerSource()) as (power, told):
+        with mock("system", "logind"):
+            async with bus_of(SYSTEM, LOGIND) as bus:
+                await bus.call(LOGIND, LOGIND_PATH, MOCK, "AddSession", "ssusb", ["c7", "seat0", 1, "person", True])
+                session = "/org/freedesktop/login1/session/c7"
+                await add_method(bus, "GetSessionByPID", f"ret = '{session}'")
+                await power.stop()
+                await power.start(lambda: told.append(time.monotonic()))
+                await set_properties(bus, LOGIND, session, LOGIND_SESSION, {"LockedHint": Variant("b", True)})
+                await follows(told, lambda: power.current().locked)
+        with mock("system", "upower", {"OnBattery": True}):  # makes it read everything anew
+            await follows_later(lambda: power.current().on_battery)
+            assert power.current().locked
+
+
+async def follows_later(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
 async def test_a_screen_saver_counts_as_a_lock(session: None) -> None:
     place = ("org.gnome.ScreenSaver", "/org/gnome/ScreenSaver", "org.gnome.ScreenSaver")
     with mock("session", "gnome_screensaver"):

@@ -268,6 +268,7 @@ async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1_and_remembered() ->
         for _ in range(2):
             async with dialer.connect() as connection:
                 assert not connection.mqtt5
+            assert (connection.wire_bytes() or 1000) > 400
         assert old.versions == [5, 4, 4]
 
 
@@ -342,6 +343,38 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, authority: Authorit
                 assert (connection.wire_bytes() or 0) < wire.connect_bound(
                     tls=True, client_certificate=True
                 ) + wire.sent_bound(message, connection.path)
+
+
+async def test_a_second_tls_connection_goes_on_with_the_session_and_costs_less(
+    tmp_path: Path, authority: Authority
+) -> None:
+    certificate, key = authority.issue("dev-1")
+    with mosquitto(tmp_path, tls_config(authority, clients=True)) as port:
+        dialer = over_tls(port, Tls(authority.file, certificate, key))
+        costs, resumed = [], []
+        for _ in range(3):
+            async with dialer.connect() as connection:
+                await connection.publish("x", b"y")
+                resumed.append(connection._client.paho.socket().session_reused)  # type: ignore[union-attr]
+                costs.append(connection.wire_bytes() or 0)
+        assert resumed == [False, True, True]
+        assert costs[1] <= costs[0] - 1_000 or costs[0] == 0
+        assert max(costs) < wire.connect_bound(tls=True, client_certificate=True)
+
+
+async def test_what_a_failed_attempt_costs_is_never_told_too_low(tmp_path: Path, authority: Authority) -> None:
+    with mosquitto(tmp_path, tls_config(authority, clients=True)) as port:
+        async with Proxy(port) as proxy:
+            dialer = over_tls(proxy.port, Tls(authority.file))
+            with pytest.raises(Refused):
+                async with dialer.connect():
+                    raise AssertionError
+            assert proxy.carried < dialer.failed_bytes <= dialer.broker.connect_bound
+    dialer = at(1)
+    with pytest.raises(Unavailable):
+        async with dialer.connect():
+            raise AssertionError
+    assert 0 < dialer.failed_bytes <= wire.FAILED_CONNECT_BYTES
 
 
 async def test_no_certificate_a_foreign_one_or_a_foreign_broker_are_told_apart_from_success(

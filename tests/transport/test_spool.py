@@ -244,6 +244,22 @@ def test_on_a_full_disk_acknowledging_and_forgetting_work_and_make_room(small_di
 
 
 @needs_tmpfs
+@pytest.mark.parametrize("when_full", list(WhenFull))
+@pytest.mark.timeout(60)
+def test_a_disk_that_others_filled_is_said_and_not_tried_for_ever(small_disk: Path, when_full: WhenFull) -> None:
+    with opened(small_disk, limit=64 * MIB, when_full=when_full) as spool:
+        with (small_disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+            fill(lambda: file.write(bytes(4096)))
+        for _ in range(3):
+            with pytest.raises(StorageFailed, match="free some space"):
+                put(spool)
+        (small_disk / "filler").unlink()
+        chunk_id, chunk = put(spool)
+        assert spool.read(chunk_id) == chunk
+        assert len(segments(small_disk)) == 1
+
+
+@needs_tmpfs
 def test_on_a_full_disk_the_worthless_makes_room_for_the_new(small_disk: Path) -> None:
     with opened(small_disk, limit=64 * MIB) as spool:
         for _ in range(300):
