@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -91,8 +92,9 @@ def _run(console: Console, folder: Path, seconds: float, seed: int, *, virtual: 
         if scene.is_virtual:
             stack.accept_notice()  # the scripted person says yes
         elif not stack.ask_for_consent():
-            console.print("You did not agree, so nothing was recorded.")
-            return 1
+            console.print("You did not agree, so nothing was recorded, and the demo's folder is removed again.")
+            shutil.rmtree(folder)
+            return 0
         console.print("Starting the broker, the collector and the agent, each a process of its own ...")
         stack.start()
         console.print(f"Recording for {seconds:.0f} s. Everything stays in {folder}", markup=False)

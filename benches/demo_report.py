@@ -109,7 +109,12 @@ def sizes(last: Status, report: Mapping[str, Any], recorded_s: float, cost: Cost
     limit = last.budget.get("day_limit")
     if limit is not None:
         used = last.budget.get("day_used", 0)
-        table.add_row("budget", f"{used:,}", "", f"used or reserved of {human_bytes(limit)} a day, {human_bytes(limit - used)} left")
+        table.add_row(
+            "budget",
+            f"{used:,}",
+            "",
+            f"used or reserved of {human_bytes(limit)} a day, {human_bytes(limit - used)} left",
+        )
     cpu_share = cost.cpu_s / recorded_s if recorded_s else 0.0
     table.caption = (
         f"The agent took {cpu_share:.1%} of a core, {cost.wakeups / max(recorded_s, 1):.1f} wake-ups/s, "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from benches.desktop import VirtualDesktop
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ("Xvfb", "openbox", "xterm", "mousepad")
@@ -101,6 +105,54 @@ def test_interrupted_it_ends_all_that_it_started(tmp_path: Path, temporary: Path
     assert "Interrupted" in output
     assert processes_below(temporary, folder) == []
     assert list(temporary.iterdir()) == []
+
+
+def test_a_real_display_is_recorded_only_after_asking_and_a_no_to_the_notice_leaves_nothing(
+    tmp_path: Path, temporary: Path
+) -> None:
+    folder = tmp_path / "demo"
+    with VirtualDesktop((1024, 768), apps=("terminal",)) as desktop:
+        master, terminal = pty.openpty()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "DISPLAY": desktop.name}
+        environment |= {"XAUTHORITY": str(desktop.authority), "TERM": "dumb"}
+        environment.pop("WAYLAND_DISPLAY", None)
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "benches.demo", "--seconds", "5", "--out", str(folder)],
+            cwd=ROOT,
+            env=environment,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        said = _answer(master, "[y/N]", "y")
+        assert f"There is a display, {desktop.name}" in said
+        said = _answer(master, "[y/N]", "n")
+        assert "Do you agree?" in said
+        assert "XTerm" in said
+        said = _answer(master, "You did not agree", "")
+        assert demo.wait(20) == 0
+        os.close(master)
+    assert not folder.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def _answer(master: int, until: str, answer: str) -> str:
+    """Read from a terminal until a text appears there, then type an answer; return what was read."""
+    said = ""
+    deadline = time.monotonic() + 60
+    while until not in said:
+        assert time.monotonic() < deadline, said
+        if select.select([master], [], [], 1)[0]:
+            try:
+                said += os.read(master, 4096).decode(errors="replace")
+            except OSError:  # it has ended
+                break
+    assert until in said, said
+    if answer:
+        os.write(master, answer.encode() + b"\n")
+    return said
 
 
 def test_it_does_not_write_over_an_earlier_one(tmp_path: Path, temporary: Path) -> None:
