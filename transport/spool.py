@@ -213,6 +213,10 @@ class Spool:
         with self._guard:
             for segment in self._shelf.segments():
                 try:
+                    if segment.ragged:
+                        segment.cut()
+                    if segment.ragged:
+                        raise OSError(errno.EIO, "the end of a file cannot be cut off")
                     self._forget_in(segment, chosen, gaps)
                 except OSError as error:
                     failure = _storage_failed("not everything could be erased", segment.path, error)
