@@ -16,11 +16,12 @@ from codec.rangecoder import PLAIN_BITS, SMALL, StepDecoder, encode_steps
 
 Ints = npt.NDArray[np.int64]
 
-MAX_ROWS = 1 << 15
-"""A bound on a decoder's time: some 25 µs each in plain Python. Chunks are closed long before."""
 ROWS_PER_BYTE = 16
 """A stream that says more is better off with method A, and a tiny one cannot claim much work."""
 SPARE_ROWS = 64
+BYTES_PER_ROW = 12
+"""A stream that needs more is noise, better off with method A, and its long numbers cost a decoder most."""
+SPARE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +44,8 @@ class Table:
 
 
 def admits(rows: int, code_bytes: int) -> bool:
-    """Tell whether a stream of so many rows may have a code of so many bytes."""
-    return rows <= min(MAX_ROWS, ROWS_PER_BYTE * code_bytes + SPARE_ROWS)
+    """Tell whether a stream of so many rows may have a code of so many bytes: neither too few nor too many."""
+    return rows <= ROWS_PER_BYTE * code_bytes + SPARE_ROWS and code_bytes <= BYTES_PER_ROW * rows + SPARE_BYTES
 
 
 def encode_table(prior: Prior, table: Table) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from codec.beat import PERIODS_US, Beat, choose_period
 from codec.columns import MAX_TIME_MS, checked_axis, checked_times
-from codec.context import MAX_ROWS, TableReader, admits, encode_table
+from codec.context import TableReader, admits, encode_table
 from codec.errors import Corrupt
 from codec.mixing import Prior
 from codec.model import PointerEvents
@@ -53,6 +53,8 @@ from codec.prior import load_prior
 from codec.varint import Cursor, write_svarint, write_varint
 
 PRIOR = "pointer-1.prior"
+MAX_ROWS = 28672
+"""A bound on a decoder's time: some 25 µs each in plain Python. Browsers' busiest chunks of 5 min have 25,000."""
 
 
 def _signed(ladder: list[int]) -> list[int]:

@@ -96,19 +96,19 @@ class StepDecoder:
 
     def plain(self, bits: int) -> int:
         """Decode a plain number of so many bits, any number of them."""
-        number = 0
+        width, code, number = self.width, self.code, 0
         while bits:
-            some = min(bits, PLAIN_BITS)
+            some = bits if bits < PLAIN_BITS else PLAIN_BITS
             bits -= some
-            self.width >>= some
-            value = self.code // self.width
+            width >>= some
+            value, code = divmod(code, width)
             if value >> some:
                 raise Corrupt("a range code lies outside of its range", offset=self.place)
-            self.code -= value * self.width
             number = number << some | value
-            while self.width < SMALL:
-                self.width <<= 8
-                self.code = self.code << 8 | self.next_byte()
+            while width < SMALL:
+                width <<= 8
+                code = code << 8 | self.next_byte()
+        self.width, self.code = width, code
         return number
 
     def next_byte(self) -> int:

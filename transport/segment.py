@@ -306,6 +306,7 @@ class Segment:
         header = record.header
         self.count += 1
         self.payload_bytes += header.size_bytes
+        self.first_seq = min(self.first_seq, header.chunk_id.seq)  # a chunk that is put again comes after later ones
         self.last_seq = max(self.last_seq, header.chunk_id.seq)
         self.min_ready_ns = min(self.min_ready_ns, header.ready_wall_ns)
         self.max_ready_ns = max(self.max_ready_ns, header.ready_wall_ns)

@@ -4,7 +4,8 @@ Guarantees: every pointer and key event since `start`, in order, with the server
 change is told before the input that follows it; nothing polls, so that an idle desktop costs nothing. Does not
 guarantee to tell at once: events are left with the server and in the socket for `hold_s` (they carry their times), and
 motion over a place where nobody listens waits for the next thing that happens, the idleness notice or `flush`. Whoever
-gates by time (pause, withdrawal) calls `flush` first.
+gates by time (pause, withdrawal) calls `flush` first. A client that grabs the whole server (some screenshot tools while
+one selects) makes a round trip, and so this process, wait until it lets go; nothing is lost by that.
 """
 
 from __future__ import annotations
@@ -157,7 +158,9 @@ class Desktop:
 
         No change is lost by a long hold: watching begins anew before a change is told.
         """
-        self._damage_hold_s = hold_s
+        was_watched, self._damage_hold_s = self._damage_hold_s is not None, hold_s
+        if was_watched == (hold_s is not None):
+            return  # no word to the server, no wakeup
         if hold_s is not None:
             self._guarded(lambda server: server.watch_damage())
         else:

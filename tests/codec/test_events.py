@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benches.persons import Typist, move_hand
-from codec import columns, context
+from codec import columns, motion_reader
 from codec.errors import CodecError, Corrupt, TooLarge, Truncated, Unsupported
 from codec.events import ALL, Method, decode_events, encode_events
 from codec.model import KeyEvents, PointerEvents
@@ -253,7 +253,7 @@ def test_unseen_persons_cost_little() -> None:
 
 
 def test_more_rows_than_method_b_admits_go_by_a() -> None:
-    n = context.MAX_ROWS + 1
+    n = motion_reader.MAX_ROWS + 1
     t = np.arange(n, dtype=np.int64)
     pointer = PointerEvents(8 * t, np.zeros(n, np.uint8), (t % 1900).astype(np.int32), (t % 7).astype(np.int32))
     section = encode_events(pointer, KeyEvents.empty(), methods={Method.CONTEXT})
@@ -262,8 +262,8 @@ def test_more_rows_than_method_b_admits_go_by_a() -> None:
 
 
 def test_a_tiny_section_cannot_claim_much_work() -> None:
-    body = bytes((0xFF, 0xFF, 1, 0, 0, 0, 0)) + b"\x55" * 100  # claims 32767 events
-    with pytest.raises(Corrupt, match="claims 32,767 events"):
+    body = bytes((0xFF, 0x7F, 0, 0, 0, 0)) + b"\x55" * 100  # claims 16383 events
+    with pytest.raises(Corrupt, match="claims 16,383 events"):
         decode_events(bytes((Method.CONTEXT, len(body))) + body)
 
 

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from benches.persons import Typist, invent_rows, move_hand
-from codec import columns, context, rows
+from codec import columns, motion_reader, rhythm, rows
 from codec.events import Method, decode_events, encode_events
 from codec.model import KeyEvents, PointerEvents
 from codec.rows import decode_rows, encode_rows
@@ -728,7 +728,13 @@ def test_the_page_names_the_shipped_files_as_they_are() -> None:
 
 
 def test_the_pages_limits_are_the_codes() -> None:
-    for limit in (columns.MAX_POINTER_EVENTS, columns.MAX_KEY_EVENTS, context.MAX_ROWS, rows.MAX_CONTENT_BYTES):
+    for limit in (
+        columns.MAX_POINTER_EVENTS,
+        columns.MAX_KEY_EVENTS,
+        motion_reader.MAX_ROWS,
+        rhythm.MAX_ROWS,
+        rows.MAX_CONTENT_BYTES,
+    ):
         assert f"| {limit}" in PAGE
     for limit in (rows.MAX_ROWS, rows.MAX_STRINGS, rows.MAX_VALUES):
         assert str(limit) in PAGE

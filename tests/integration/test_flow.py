@@ -145,6 +145,7 @@ def test_every_injected_event_is_read_back_in_order_at_its_place_and_time(stack:
                 keys.append((t_ms, event.down, event.code))
     truth = injector.truth
     assert len(truth.pointer) + len(truth.keys) >= 5000
+    assert rows(stack, "gap") == [], "nothing was kept out on the way"
     assert [event[1:] for event in pointer] == [event[:3] for event in truth.pointer]
     assert [event[1:] for event in keys] == [(down, KeyClass[name].value) for down, name, *_ in truth.keys]
     # The server stamps somewhere between the times before and after the request, in whole milliseconds.

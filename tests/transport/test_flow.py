@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codec.model import ChunkId
-from tests.transport.kit import MemoryLedger, Proxy, mosquitto, parse_tiny, tiny_chunk, until
+from tests.transport.kit import MemoryLedger, Proxy, mosquitto, nats, parse_tiny, tiny_chunk, until
 from transport.archive import FolderStore
 from transport.collector import Collector, CollectorEvent, CollectorSettings
 from transport.errors import StorageFailed
@@ -128,6 +129,26 @@ async def test_chunks_reach_the_archive_byte_for_byte_and_free_the_spool(scene: 
     assert scene.gaps == []
 
 
+async def test_over_nats_which_speaks_3_1_1_only(tmp_path: Path) -> None:
+    (tmp_path / "nats").mkdir()
+    with nats(tmp_path / "nats") as port:
+        scene = Scene(tmp_path, port, protocol=Protocol.AUTO)
+        for number in range(30):
+            scene.put(number * 1000, value=number * 8)
+        try:
+            await scene.collect()
+            assert any(event.text == "MQTT 3.1.1" for event in scene.events)
+            scene.publish()
+            await scene.emptied()
+            assert scene.archived() == scene.chunks
+            assert scene.gaps == []
+        finally:
+            for task in scene.tasks:
+                task.cancel()
+            await asyncio.gather(*scene.tasks, return_exceptions=True)
+            scene.spool.close()
+
+
 async def test_chunks_that_are_put_while_it_runs_are_sent_at_once(scene: Scene) -> None:
     await scene.collect()
     scene.publish()
@@ -165,6 +186,24 @@ async def test_without_a_network_nothing_is_tried_and_waking_it_starts(scene: Sc
     scene.permit = Permit(Link.METERED)
     publisher.wake()
     await scene.emptied()
+
+
+async def test_a_permission_that_ends_cuts_what_is_being_sent(scene: Scene) -> None:
+    scene.put(3_000_000)
+    await scene.collect()
+    async with Proxy(scene.port) as proxy:
+        proxy.rate_bytes_s = 1_000_000
+        publisher = scene.publish(proxy.port)
+        await until(lambda: proxy.carried > 100_000)
+        scene.permit = Permit(Link.OFFLINE)
+        publisher.wake()
+        await until(lambda: scene.state == "offline", 5)
+        assert proxy.carried < 1_500_000
+        proxy.rate_bytes_s = None
+        scene.permit = Permit(Link.UNMETERED)
+        publisher.wake()
+        await scene.emptied()
+    assert scene.archived() == scene.chunks
 
 
 async def test_only_what_is_worth_enough_is_sent(scene: Scene) -> None:
@@ -317,17 +356,21 @@ async def test_a_forged_answer_frees_nothing(scene: Scene, forged: str) -> None:
 async def test_an_answer_to_an_earlier_run_is_understood(scene: Scene) -> None:
     """The chunk was sent before a restart: the session does not know it, the spool does."""
     chunk_id = scene.put()
-    other = scene.put(50)
+    other, third = scene.put(50), scene.put(60)
     async with Dialer(Broker("127.0.0.1", scene.port, "forger")).connect() as collector:
         await collector.subscribe(up_topic(DEVICE), qos=1)
         scene.permit = Permit(Link.UNMETERED)
         scene.settings = replace(scene.settings, session=SessionLimits(window=1, answer_min_s=5))
         scene.publish()
         await until(lambda: collector.waiting() > 0)
+        forged = Answer(third.epoch, ((third.seq, b"another!"),))
+        await collector.publish(ack_topic(DEVICE), pack_answer(forged))
         answer = Answer(chunk_id.epoch, ((other.seq, digest_of(scene.chunks[other])),))
         await collector.publish(ack_topic(DEVICE), pack_answer(answer))
-        await until(lambda: scene.spool.usage().chunks == 1)
+        await until(lambda: scene.spool.usage().chunks == 2)
+        assert scene.spool.read(other) is None
         assert scene.spool.read(chunk_id) is not None
+        assert scene.spool.read(third) is not None
 
 
 @pytest.mark.parametrize("code", [NackCode.TOO_LARGE, NackCode.BAD_SIGNATURE, NackCode.ERASED, NackCode.UNKNOWN_KEY])
@@ -427,3 +470,36 @@ async def test_a_flood_stays_within_the_queue(scene: Scene) -> None:
         assert len(sent) < 160
         await until(lambda: collector.counters.get("archived", 0) >= 75, 30)
     assert most <= (16 << 20) + 400_000
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.timeout(180)
+async def test_through_partitions_cuts_and_slow_links_everything_arrives_once(scene: Scene, seed: int) -> None:
+    rng = random.Random(seed)
+    broker = replace(scene.settings.broker, answer_timeout_s=0.8, min_rate_bytes_s=200_000)
+    scene.settings = replace(scene.settings, broker=broker)
+    await scene.collect()
+    async with Proxy(scene.port) as proxy:
+        publisher = scene.publish(proxy.port)
+        for _ in range(25):
+            for _ in range(rng.randint(0, 8)):
+                scene.put(rng.choice([200, 2_000, 30_000]), value=rng.choice([0, 100, 200]))
+            trouble = rng.choice(["none", "none", "partition", "cut", "slow"])
+            if trouble == "partition":
+                proxy.passing = False
+            elif trouble == "cut":
+                proxy.cut()
+            proxy.rate_bytes_s = 300_000 if trouble == "slow" else None
+            await asyncio.sleep(rng.uniform(0.05, 0.6))
+            proxy.passing = True
+            if trouble == "partition":
+                proxy.cut()  # what vanished in between would leave the stream with a hole
+        proxy.rate_bytes_s = None
+        await until(lambda: scene.spool.usage().chunks == 0, 90)
+    assert scene.archived() == scene.chunks
+    assert scene.gaps == []
+    ledger = scene.ledger
+    assert isinstance(ledger, MemoryLedger)
+    await until(lambda: not ledger.open)
+    assert ledger.overdrawn == 0
+    assert proxy.carried < ledger.spent == publisher.totals.wire_bytes

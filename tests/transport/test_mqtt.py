@@ -191,9 +191,11 @@ async def test_the_wire_count_equals_the_formula(port: int) -> None:
             await connection.publish("some/topic", bytes(size))
         after = connection.tcp_info()
         assert after is not None
-        assert after.sent - before.sent == sum(wire.publish_bytes(10, size, mqtt5=True) for size in sizes)
+        once = (after.sent - after.retransmitted) - (before.sent - before.retransmitted)
+        assert once == sum(wire.publish_bytes(10, size, mqtt5=True) for size in sizes)
         bound = sum(wire.chunk_bound(10, size, connection.path, mqtt5=True) for size in sizes)
-        assert wire.wire_bytes(after, connection.path) - wire.wire_bytes(before, connection.path) <= bound
+        if not after.retransmitted:  # a loaded machine makes even loopback repeat itself
+            assert wire.wire_bytes(after, connection.path) - wire.wire_bytes(before, connection.path) <= bound
 
 
 async def test_the_count_survives_the_close(port: int) -> None:
@@ -339,8 +341,9 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, authority: Authorit
             assert connection._client.paho.socket().version() == "TLSv1.3"  # type: ignore[union-attr]
             if before and after:
                 message = wire.publish_bytes(1, 40_000, mqtt5=True)
-                assert after.sent - before.sent == wire.stream_bytes(message, connection.path)
-                assert (connection.wire_bytes() or 0) < wire.connect_bound(
+                once = (after.sent - after.retransmitted) - (before.sent - before.retransmitted)
+                assert once == wire.stream_bytes(message, connection.path)
+                assert after.retransmitted or (connection.wire_bytes() or 0) < wire.connect_bound(
                     tls=True, client_certificate=True
                 ) + wire.sent_bound(message, connection.path)
 

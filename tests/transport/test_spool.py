@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from codec.model import ChunkId
+from tests.transport.simfs import SimFiles
 from transport import segment_format as layout
 from transport.errors import Busy, SpoolFull, StorageFailed, TooLarge
 from transport.fs import Files, RealFiles
@@ -360,6 +361,32 @@ def test_a_disk_that_will_not_read_is_not_a_loss(tmp_path: Path, monkeypatch: py
                 spool.read(chunk_id)
         assert spool.read(chunk_id) == chunk
         assert spool.take_losses() == []
+
+
+def test_an_id_whose_fate_is_unknown_is_not_given_to_other_bytes() -> None:
+    """The disk fails at the sync and after: the record may have landed. A restart must not find two chunks of one id."""
+    files = SimFiles(1)
+    folder = Path("/spool")
+    with Spool.open(files, folder, device="dev-1", limit_bytes=MIB, rng=random.Random(1)) as spool:
+        put(spool)
+        doubtful = spool.next_id()
+        files.fail_at, files.fail_for = 3, 8
+        with pytest.raises(StorageFailed):
+            spool.put(doubtful, b"first", value=200, ready_wall_ns=0)
+        files.fail_at = None
+        after = spool.next_id()
+        assert after.seq == doubtful.seq + 1
+        spool.put(after, b"second", value=200, ready_wall_ns=0)
+        with pytest.raises(ValueError, match="one by one"):
+            spool.put(doubtful, b"other bytes", value=200, ready_wall_ns=0)
+        spool.put(doubtful, b"first", value=200, ready_wall_ns=0)  # the same once more is welcome
+        assert spool.read(doubtful) == b"first"
+    files.kill()
+    with Spool.open(files, folder, device="dev-1", limit_bytes=MIB, rng=random.Random(2)) as spool:
+        assert spool.read(doubtful) == b"first"
+        assert spool.read(after) == b"second"
+        assert spool.ack([doubtful, after]) != []
+        assert {entry.chunk_id.seq for entry in spool.entries()} == {0}
 
 
 # -- several threads, and size

@@ -51,6 +51,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.forgotten: dict[ChunkId, bytes] = {}
         self.latest: dict[ChunkId, bytes] = {}
         self.confirmed: set[ChunkId] = set()
+        self.doubtful: tuple[ChunkId, bytes, int] | None = None  # the disk would not take it; it may be put again
         self.now = 0
 
     @initialize(seed=st.integers(0, 2**32), policy=st.sampled_from(list(WhenFull)))
@@ -105,6 +106,8 @@ class SpoolMachine(RuleBasedStateMachine):
                     self.lose(gap)
                 return
             except StorageFailed:
+                if self.spool.next_id() != chunk_id:
+                    self.doubtful = (chunk_id, chunk, value)
                 for gap in self.spool.take_losses():
                     self.lose(gap)
                 return
@@ -122,16 +125,44 @@ class SpoolMachine(RuleBasedStateMachine):
         try:
             operation()
         except SimFiles.Killed:
-            held_before = dict(self.waiting)
+            before_crash = dict(self.waiting)
             self.killed()
-            there = {entry.chunk_id for entry in self.spool.entries()}
-            for lost, (_, worth) in held_before.items():
-                if lost not in there and self.policy is not WhenFull.PAUSE:
-                    assert self.policy is WhenFull.DROP_OLDEST or worth >> 5 <= value >> 5
-                    self.waiting.pop(lost, None)
-                    self.settled.add(lost)
+            self.forgive_drops(before_crash, value)
+
+    @precondition(lambda self: self.doubtful is not None)
+    @rule()
+    def put_again(self) -> None:
+        """Retry the chunk that the disk would not take, as the recorder does, perhaps after others."""
+        assert self.doubtful is not None
+        chunk_id, chunk, value = self.doubtful
+        self.doubtful = None
+        try:
+            gaps = self.spool.put(chunk_id, chunk, value=value, ready_wall_ns=self.now)
+        except (StorageFailed, SpoolFull):
+            gaps = []
+        except SimFiles.Killed:
+            before = dict(self.waiting)
+            self.killed()
+            self.forgive_drops(before, value)
+            return
+        else:
+            self.uncertain.pop(chunk_id, None)
+            self.waiting[chunk_id] = (chunk, value)
+            self.confirmed.add(chunk_id)
+        for gap in [*gaps, *self.spool.take_losses()]:
+            self.lose(gap)
+
+    def forgive_drops(self, before: dict[ChunkId, tuple[bytes, int]], value: int) -> None:
+        """After a crash inside `put`, what it dropped is gone and nobody was told."""
+        there = {entry.chunk_id for entry in self.spool.entries()}
+        for lost, (_, worth) in before.items():
+            if lost not in there and self.policy is not WhenFull.PAUSE:
+                assert self.policy is WhenFull.DROP_OLDEST or worth >> 5 <= value >> 5
+                self.waiting.pop(lost, None)
+                self.settled.add(lost)
 
     def killed(self) -> None:
+        self.doubtful = None
         self.settled |= self.lost
         if self.rng.random() < 0.5:
             self.files.cut_power()
@@ -223,6 +254,7 @@ class SpoolMachine(RuleBasedStateMachine):
             with contextlib.suppress(SimFiles.Killed):
                 self.spool.close()
         self.settled |= self.lost
+        self.doubtful = None
         if power:
             self.files.cut_power()
         else:
