@@ -181,7 +181,7 @@ def test_what_was_sent_by_a_wrong_clock_is_counted_in_its_true_day_once_that_is_
     state.observe(at(1, synced=True))
     assert state.usage().day_used == 90
     assert isinstance(ask(state, 11), Refusal)
-    assert isinstance(ask(state, 100, moment=at(24, synced=True)), Lease)
+    assert isinstance(ask(state, 100, moment=at(48, synced=True)), Lease)
 
 
 def test_after_a_reboot_the_usual_confirmation_of_the_clock_is_awaited_for_a_day_of_running() -> None:
