@@ -86,6 +86,7 @@ class Agent:
         self.warnings: dict[str, str] = {}
         self.progress: Progress | None = None
         self._publisher: Publisher | None = None
+        self._upload = Upload.NOTHING
         self._tasks: asyncio.TaskGroup | None = None
         self._refreshing = False
         self._observing = False
@@ -307,8 +308,9 @@ class Agent:
             self.conductor.lift("plan")
         else:
             self.conductor.suspend("plan", "; ".join(self.steering.decision.reasons))
-        if self._publisher is not None:
+        if self._publisher is not None and plan.upload != self._upload:
             self._publisher.wake()
+        self._upload = plan.upload
 
     def _permit(self) -> Permit:
         from transport.exchange import Permit
@@ -343,8 +345,10 @@ class Agent:
 
     async def _look_again(self) -> None:
         self._refreshing = False
+        used_bytes = self.budget.month_used
         await self.refresh()
-        self.steering.ask()
+        if self.budget.month_used != used_bytes:
+            self.steering.ask()
 
     async def refresh(self) -> None:
         """Look anew at the budget and the spool."""

@@ -167,7 +167,9 @@ class Conductor:
         self._chunker.close_screens()
 
     def lift(self, cause: str) -> None:
-        """Lift a cause; when it was the last, recording goes on as the policy says."""
+        """Lift a cause, if it holds; when it was the last, recording goes on as the policy says."""
+        if cause not in self._gate.suspended:
+            return
         self._desktop.flush()  # what happened before stays out
         self._gate.lift(self._now_ms(), cause)
         if not self._gate.suspended:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import getpass
 import importlib.util
 import json
 import os
@@ -168,7 +167,7 @@ def _mosquitto(directory: Path, port: int) -> list[str]:
         _MOSQUITTO.format(
             host=HOST,
             port=port,
-            user=getpass.getuser(),  # started as root it would become another user, who may not read our folder
+            user=_own_name(),  # started as root it would become another user, who may not read our folder
             max_packet_bytes=MAX_PACKET_BYTES,
             queued_messages=QUEUED_MESSAGES,
             queued_bytes=QUEUED_BYTES,
@@ -181,6 +180,13 @@ def _rumqttd(directory: Path, port: int) -> list[str]:
     config = _private(directory / "rumqttd.toml")
     config.write_text(_RUMQTTD.format(host=HOST, port=port, max_packet_bytes=MAX_PACKET_BYTES))
     return [sys.executable, "-c", _RUMQTTD_CHILD, json.dumps({"config_path": str(config)})]
+
+
+def _own_name() -> str:
+    """Return the name of the user that this process runs as; the environment's USER may say something else."""
+    import pwd  # not on Windows, which has no such question
+
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _private(path: Path) -> Path:

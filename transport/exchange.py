@@ -111,6 +111,8 @@ class Exchange:
             parts.changed.clear()
             permit = parts.permit()
             if permit.link is Link.OFFLINE:
+                if self._account.meter.sending:
+                    self._connection.abort("nothing may be sent any more")
                 return
             wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
             chosen = await self._choose(permit, wall_ns, now_ns)

@@ -38,6 +38,7 @@ class Segment:
         path, header: which. closed: nothing is appended any more. count: records. end: the append offset.
         live, live_bytes: records marked LIVE and their payload bytes. first_seq, last_seq: of its records (last_seq -1
         when empty). min_ready_ns, max_ready_ns: of its records. damaged_bytes: found unreadable when it was scanned.
+        ragged: something may lie behind `end`. to_repair: the page does not say what the scan found.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Segment:
         "min_ready_ns",
         "path",
         "payload_bytes",
+        "ragged",
         "seen_end",
         "to_repair",
     )
@@ -66,6 +68,7 @@ class Segment:
         self.header = header
         self.closed = False
         self.to_repair = False
+        self.ragged = False
         self.count = 0
         self.end = layout.PAGE_BYTES
         self.seen_end = self.end
@@ -159,7 +162,7 @@ class Segment:
                 write_all(handle, layout.pack_record(header, payload), self.end)
                 handle.sync()
         except OSError:
-            self._cut()
+            self.cut()
             raise
         if self.count == 0:
             self.first_seq = chunk_id.seq
@@ -284,6 +287,7 @@ class Segment:
         self.closed = True
         self._records = None
         self.count, self.end, self.seen_end = summary.count, summary.end, size
+        self.ragged = size > summary.end
         self.first_seq, self.last_seq = summary.first_seq, summary.last_seq
         self.min_ready_ns, self.max_ready_ns = summary.min_ready_ns, summary.max_ready_ns
         self.payload_bytes = summary.payload_bytes
@@ -300,6 +304,7 @@ class Segment:
             self._note(record)
         self.count = max(record.header.slot for record in records) + 1
         self.end = records[-1].offset + records[-1].header.stored_bytes
+        self.ragged = size > self.end
         self._records = records
 
     def _note(self, record: Record) -> None:
@@ -314,14 +319,18 @@ class Segment:
             self.live += 1
             self.live_bytes += header.size_bytes
 
-    def _cut(self) -> None:
-        """Give up on the end of the file: close, and cut what may lie behind the last good record."""
-        self.closed = True
+    def cut(self) -> None:
+        """Overwrite and cut off what lies behind the last record: a write that failed may have left a chunk there."""
+        self.closed = self.ragged = True
         try:
             with opened(self.files, self.path, Open.WRITE) as handle:
+                _zero(handle, self.end, handle.size_bytes() - self.end)
+                handle.sync()
                 handle.truncate(self.end)
         except OSError:
-            return  # what lies there fails its CRC, or is the very chunk that could not be confirmed
+            return  # it fails its CRC, or is the very chunk that could not be confirmed; forgetting tries again
+        self.ragged = False
+        self.seen_end = self.end
 
 
 def serial_of(path: Path) -> int:

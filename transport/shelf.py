@@ -203,6 +203,8 @@ class Shelf:
                 del self._segments[segment.header.serial]
                 self._set_aside(segment)
                 continue
+            if segment.ragged:
+                segment.cut()
             if segment.to_repair:
                 segment.close()
             self.tidy(segment)

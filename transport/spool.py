@@ -31,8 +31,6 @@ import random
 import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from codec.model import DEVICE_PATTERN, ChunkId
@@ -42,6 +40,9 @@ from transport.fs import Files
 from transport.segment import Record, Segment
 from transport.segment_format import Mark
 from transport.shelf import Shelf
+from transport.spooled import Entry, Gap, SpoolUsage, WhenFull
+
+__all__ = ["Entry", "Gap", "Spool", "SpoolUsage", "WhenFull"]
 
 MIN_LIMIT_BYTES = 1 << 20
 """Below this, pages and rolling would take most of the space."""
@@ -53,51 +54,6 @@ SEGMENTS_IN_LIMIT = 32
 
 LANE_SHIFT = 5
 READY_BATCH = 64
-
-
-class WhenFull(StrEnum):
-    """What gives way when the limit is reached."""
-
-    DROP_LOWEST_VALUE = "drop-lowest-value"
-    DROP_OLDEST = "drop-oldest"
-    PAUSE = "pause"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A chunk in the spool. value: 0..255. ready_wall_ns: not to be sent before. size_bytes: of the sealed chunk."""
-
-    chunk_id: ChunkId
-    value: int
-    ready_wall_ns: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A chunk that will not arrive. reason: "spool-full", "expired", "forgotten", "damaged", "refused: …"."""
-
-    chunk_id: ChunkId
-    value: int
-    size_bytes: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolUsage:
-    """What the spool holds.
-
-    Attributes:
-        chunks, live_bytes: what waits. disk_bytes: of all files; limit_bytes: at most that.
-        by_value: (chunks, bytes) per lane's lowest value. counters: since opening, by name.
-    """
-
-    chunks: int
-    live_bytes: int
-    disk_bytes: int
-    limit_bytes: int
-    by_value: dict[int, tuple[int, int]]
-    counters: dict[str, int]
 
 
 class Spool:
@@ -257,6 +213,10 @@ class Spool:
         with self._guard:
             for segment in self._shelf.segments():
                 try:
+                    if segment.ragged:
+                        segment.cut()
+                    if segment.ragged:
+                        raise OSError(errno.EIO, "the end of a file cannot be cut off")
                     self._forget_in(segment, chosen, gaps)
                 except OSError as error:
                     failure = _storage_failed("not everything could be erased", segment.path, error)

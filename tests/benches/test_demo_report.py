@@ -44,7 +44,7 @@ def test_a_sound_archive_is_right() -> None:
 def test_what_is_wrong_is_said_and_fails(report: dict[str, Any], closed: int, compared: Comparison) -> None:
     sound, text = verdict(report, closed=closed, compared=compared)
     assert not sound
-    assert text.count("WRONG") == 1
+    assert "WRONG" in text
 
 
 def test_kinds_that_the_table_does_not_know_are_shown_too() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import os
+import shutil
 import socket
 import struct
 import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -165,3 +168,35 @@ class Proxy:
                     writer.write(data)
                     await writer.drain()
         writer.close()
+
+
+@contextlib.contextmanager
+def nats(folder: Path) -> Iterator[int]:
+    """Run a NATS server, which speaks MQTT 3.1.1 only; yield its MQTT port."""
+    program = shutil.which("nats-server", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+    if program is None:
+        pytest.skip("nats-server is not installed")
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+    file = folder / "nats.conf"
+    file.write_text(
+        f'server_name: one\nlisten: "127.0.0.1:{ports[0]}"\nmax_payload: 8MB\njetstream {{ store_dir: "{folder}/js" }}\n'
+        f'mqtt {{ listen: "127.0.0.1:{ports[1]}" }}\n'
+    )
+    with (folder / "nats.log").open("wb") as log:
+        process = subprocess.Popen([program, "-c", str(file)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert process.poll() is None, (folder / "nats.log").read_text()
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[1]), 1):
+                break
+            time.sleep(0.05)
+        yield ports[1]
+    finally:
+        process.kill()
+        process.wait()

@@ -94,7 +94,15 @@ def test_of_many_writers_of_one_id_one_wins(tmp_path: Path) -> None:
     assert sum(new) == 50
     for chunk_id in stores[0].iterate():
         assert len(set(stores[0].get(chunk_id))) == 1
-    assert list((tmp_path / "a" / ".incoming").iterdir()) == []
+    assert {path.suffix for path in (tmp_path / "a" / ".incoming").iterdir()} == {".lock"}
+
+
+def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    store = FolderStore(RealFiles(), tmp_path / "a")
+    (tmp_path / "a" / ".incoming" / "0-3").write_bytes(b"half")
+    (tmp_path / "a" / ".incoming" / "1-0").write_bytes(b"somebody else's")
+    store.put([(ONE, b"x")])
+    assert sorted(path.name for path in (tmp_path / "a" / ".incoming").iterdir()) == ["0.lock", "1-0"]
 
 
 def test_the_quarantine_is_bounded(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codec.model import ChunkId
-from tests.transport.kit import MemoryLedger, Proxy, mosquitto, parse_tiny, tiny_chunk, until
+from tests.transport.kit import MemoryLedger, Proxy, mosquitto, nats, parse_tiny, tiny_chunk, until
 from transport.archive import FolderStore
 from transport.collector import Collector, CollectorEvent, CollectorSettings
 from transport.errors import StorageFailed
@@ -129,6 +129,26 @@ async def test_chunks_reach_the_archive_byte_for_byte_and_free_the_spool(scene: 
     assert scene.gaps == []
 
 
+async def test_over_nats_which_speaks_3_1_1_only(tmp_path: Path) -> None:
+    (tmp_path / "nats").mkdir()
+    with nats(tmp_path / "nats") as port:
+        scene = Scene(tmp_path, port, protocol=Protocol.AUTO)
+        for number in range(30):
+            scene.put(number * 1000, value=number * 8)
+        try:
+            await scene.collect()
+            assert any(event.text == "MQTT 3.1.1" for event in scene.events)
+            scene.publish()
+            await scene.emptied()
+            assert scene.archived() == scene.chunks
+            assert scene.gaps == []
+        finally:
+            for task in scene.tasks:
+                task.cancel()
+            await asyncio.gather(*scene.tasks, return_exceptions=True)
+            scene.spool.close()
+
+
 async def test_chunks_that_are_put_while_it_runs_are_sent_at_once(scene: Scene) -> None:
     await scene.collect()
     scene.publish()
@@ -166,6 +186,24 @@ async def test_without_a_network_nothing_is_tried_and_waking_it_starts(scene: Sc
     scene.permit = Permit(Link.METERED)
     publisher.wake()
     await scene.emptied()
+
+
+async def test_a_permission_that_ends_cuts_what_is_being_sent(scene: Scene) -> None:
+    scene.put(3_000_000)
+    await scene.collect()
+    async with Proxy(scene.port) as proxy:
+        proxy.rate_bytes_s = 1_000_000
+        publisher = scene.publish(proxy.port)
+        await until(lambda: proxy.carried > 100_000)
+        scene.permit = Permit(Link.OFFLINE)
+        publisher.wake()
+        await until(lambda: scene.state == "offline", 5)
+        assert proxy.carried < 1_500_000
+        proxy.rate_bytes_s = None
+        scene.permit = Permit(Link.UNMETERED)
+        publisher.wake()
+        await scene.emptied()
+    assert scene.archived() == scene.chunks
 
 
 async def test_only_what_is_worth_enough_is_sent(scene: Scene) -> None:

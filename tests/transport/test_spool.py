@@ -150,6 +150,19 @@ def test_forgotten_bytes_are_nowhere_any_more_also_of_what_was_sent(tmp_path: Pa
         assert spool.usage().chunks == 0
 
 
+def test_forgetting_finds_the_copy_that_a_failed_write_left_behind() -> None:
+    """The first attempt lands and is reported as failed, and cannot be cut off; the second one succeeds elsewhere."""
+    files = SimFiles(1)
+    with Spool.open(files, Path("/spool"), device="dev-1", limit_bytes=MIB, rng=random.Random(1)) as spool:
+        put(spool)
+        files.fail_at, files.fail_for = 3, 2  # the sync and the opening for the cut
+        chunk_id, chunk = put(spool)
+        held = [path for path, inode in files.now.items() if chunk[:64] in bytes(inode.data)]
+        assert len(held) == 2
+        assert len(spool.forget({chunk_id})) == 1
+        assert not [path for path, inode in files.now.items() if chunk[:64] in bytes(inode.data)]
+
+
 def test_what_expired_is_dropped_and_named(spool: Spool) -> None:
     old, _ = put(spool, ready=10)
     put(spool, ready=1000)
