@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean demo-packages test-packages
+.PHONY: help demo test check bench fuzz golden format clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -15,7 +15,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml
 	@echo "installing modicum into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,collector,export,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,broker,collector,export,dev]'
 	@touch $@
 
 demo: $(VENV)/.installed  ## Record a desktop for a minute, send it, archive it, read it back
@@ -30,6 +30,18 @@ check: $(VENV)/.installed  ## ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## Measure events, screens and the budget against their peers (some minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benches.events
+	@$(BIN)/python -m benches.screens
+	@$(BIN)/python -m benches.budget --households 200
+
+fuzz: $(VENV)/.installed  ## Fuzz every decoder for ten minutes each
+	@$(BIN)/python -m tests.fuzz.run all --seconds 600
+
+golden: $(VENV)/.installed  ## Write the golden vectors of a new format version
+	@$(BIN)/python -m tests.golden.write
 
 format: $(VENV)/.installed  ## Format the code
 	@$(BIN)/ruff format .

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -16,18 +18,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
 from benches import demo_report
+from benches.compare import compare
 from benches.desktop import DesktopError, VirtualDesktop
 from benches.display import Display
 from benches.person import Person
 from benches.stack import Stack, StackError
 from benches.truth import Truth
-from capture.status import one_line
+from capture.status import Status, one_line
 
 NOT_LIVE_LINE_S = 5.0
 """How often the line is printed where it cannot be rewritten (a pipe, a log)."""
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the folder to make (default: demo-DATE-TIME)")
     parser.add_argument("--virtual", action="store_true", help="record a virtual desktop without asking")
     options = parser.parse_args(arguments)
-    console = Console(soft_wrap=False)
+    console = Console(highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder: Path = (options.out or Path(time.strftime("demo-%Y%m%d-%H%M%S"))).resolve()
     try:
@@ -72,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     except FileExistsError:
         console.print(f"{folder} exists already: name another one with --out", style="red")
     except (DesktopError, StackError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red", markup=False)
         console.print(f"What the programs printed is in {folder / 'logs'}", markup=False)
     except KeyboardInterrupt:
         console.print("\nInterrupted; everything that the demo had started has ended.")
@@ -89,21 +92,28 @@ def _run(console: Console, folder: Path, seconds: float, seed: int, *, virtual: 
         if scene.is_virtual:
             stack.accept_notice()  # the scripted person says yes
         elif not stack.ask_for_consent():
-            console.print("You did not agree, so nothing was recorded.")
-            return 1
+            console.print("You did not agree, so nothing was recorded, and the demo's folder is removed again.")
+            shutil.rmtree(folder)
+            return 0
         console.print("Starting the broker, the collector and the agent, each a process of its own ...")
         stack.start()
-        console.print(f"Recording for {seconds:.0f} s. Everything stays in {folder}", markup=False, highlight=False)
+        console.print(f"Recording for {seconds:.0f} s. Everything stays in {folder}", markup=False)
         _record(console, stack, scene, seconds)
         last, cost = stack.finish(SHUTDOWN_S)
         report = stack.verify()
         exported = stack.export()
     done = scene.truth.counts() if scene.is_virtual else None
+    compared = compare(_lines(exported / "events.jsonl"), _lines(folder / "truth.jsonl")) if scene.is_virtual else None
+    console.print()
     console.print(demo_report.recorded(report, done))
     console.print(demo_report.sizes(last, report, stack.recorded_s, cost))
-    sound = demo_report.verification(console, report, last)
+    sound = demo_report.verification(console, report, last, compared)
     demo_report.files(console, exported, folder)
     return 0 if sound else 1
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _real_display(console: Console) -> tuple[str, list[str]] | None:
@@ -125,7 +135,7 @@ def _real_display(console: Console) -> tuple[str, list[str]] | None:
     if not classes:
         return None
     console.print(f"There is a display, {name}, with windows of: {', '.join(classes)}.", markup=False)
-    answer = console.input("Record it for the demo? (no: a virtual desktop is recorded instead) [y/N] ")
+    answer = console.input("Record it for the demo? (no: a virtual desktop is recorded instead) [y/N] ", markup=False)
     return (name, classes) if answer.strip().lower() in {"y", "yes"} else None
 
 
@@ -138,7 +148,7 @@ def _virtual_scene(console: Console, folder: Path, seed: int) -> Iterator[Scene]
     console.print("Starting a virtual desktop with its applications ...")
     with VirtualDesktop() as desktop, Truth(folder / "truth.jsonl") as truth:
         classes = sorted({window.app for window in desktop.display.windows() if window.app != "Tint2"})
-        console.print(f"  on display {desktop.name}: {', '.join(desktop.apps)}", highlight=False)
+        console.print(f"  on display {desktop.name}: {', '.join(desktop.apps)}")
         if "browser" not in desktop.apps:
             console.print("  (no browser here: the person writes and uses the terminal)")
         person = Person(desktop, seed, truth)
@@ -166,8 +176,7 @@ def _record(console: Console, stack: Stack, scene: Scene, seconds: float) -> Non
     try:
         with _line(console) as show:
             while time.monotonic() < end and not failures:
-                status = stack.status()
-                show(f"{seconds - (end - time.monotonic()):3.0f} s", one_line(status))
+                show(f"{seconds - (end - time.monotonic()):.0f} s", stack.status())
                 stop.wait(min(1.0, max(0.05, end - time.monotonic())))
     finally:
         if scene.person is not None:
@@ -178,19 +187,19 @@ def _record(console: Console, stack: Stack, scene: Scene, seconds: float) -> Non
 
 
 @contextlib.contextmanager
-def _line(console: Console) -> Iterator[Callable[[str, str], None]]:
-    """Give a function that shows one line in place, or now and then a new one where that cannot be."""
+def _line(console: Console) -> Iterator[Callable[[str, Status], None]]:
+    """Give a function that shows the agent's state in place, or prints it now and then where that cannot be."""
     if console.is_terminal:
-        with Live(console=console, refresh_per_second=4) as live:
-            yield lambda clock, text: live.update(Text.assemble((clock, "bold cyan"), "  ", text))
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda clock, status: live.update(demo_report.live(clock, status), refresh=True)
         return
     printed_s = float("-inf")
 
-    def show(clock: str, text: str) -> None:
+    def show(clock: str, status: Status) -> None:
         nonlocal printed_s
         if time.monotonic() - printed_s >= NOT_LIVE_LINE_S:
             printed_s = time.monotonic()
-            print(f"{clock}  {text}", flush=True)
+            print(f"{clock:>5}  {one_line(status)}", flush=True)
 
     yield show
 

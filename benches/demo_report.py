@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from benches.compare import Comparison
 from benches.stack import Cost
 from capture.status import Status, human_bytes
 
@@ -21,9 +24,30 @@ GROUPS = {
     "key presses": ("key-press",),
     "key releases": ("key-release",),
     "application changes": ("focus",),
-    "window titles": ("title",),
     "screenshots": ("frame",),
 }
+
+
+INDENT = 7
+"""The width of the clock before the live line."""
+
+MAY_MISS_RATIO = 0.01
+"""Of the person's moves, some happen while no allowed application has the focus (a click in the task bar): left out on purpose."""
+
+
+def live(clock: str, status: Status) -> Group:
+    """Return the agent's present state as a line of figures above the plan and its reasons, for a display that is rewritten in place."""
+    counts, sizes, budget = status.recorded, status.bytes, status.budget
+    limit = budget.get("day_limit")
+    left = "no budget" if limit is None else f"{human_bytes(max(0, limit - budget.get('day_used', 0)))} left"
+    head = Text.assemble(
+        (f"{clock:>5}  ", "bold cyan"),
+        (f"{status.state}  ", "bold green" if status.state == "recording" else "bold yellow"),
+        f"{counts.get('pointer', 0) + counts.get('keys', 0):,} events, {counts.get('frames', 0)} screenshots; "
+        f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire, {left}",
+    )
+    reasons = [Text(f"because {reason}", "dim") for reason in status.plan_reasons]
+    return Group(head, Padding(Group(Text(status.plan), *reasons), (0, 0, 0, INDENT)))
 
 
 def recorded(report: Mapping[str, Any], done: Mapping[str, int] | None) -> Table:
@@ -85,7 +109,12 @@ def sizes(last: Status, report: Mapping[str, Any], recorded_s: float, cost: Cost
     limit = last.budget.get("day_limit")
     if limit is not None:
         used = last.budget.get("day_used", 0)
-        table.add_row("budget", f"{used:,}", "", f"of {human_bytes(limit)} a day, {human_bytes(limit - used)} left")
+        table.add_row(
+            "budget",
+            f"{used:,}",
+            "",
+            f"used or reserved of {human_bytes(limit)} a day, {human_bytes(limit - used)} left",
+        )
     cpu_share = cost.cpu_s / recorded_s if recorded_s else 0.0
     table.caption = (
         f"The agent took {cpu_share:.1%} of a core, {cost.wakeups / max(recorded_s, 1):.1f} wake-ups/s, "
@@ -94,8 +123,12 @@ def sizes(last: Status, report: Mapping[str, Any], recorded_s: float, cost: Cost
     return table
 
 
-def verification(console: Console, report: Mapping[str, Any], last: Status) -> bool:
-    """Print what the verification found; return whether everything is right."""
+def verification(console: Console, report: Mapping[str, Any], last: Status, compared: Comparison | None) -> bool:
+    """Print what the verification found; return whether everything is right.
+
+    Args:
+        console: to print on. report, last: as above. compared: with what the scripted person did; None: a real one was there.
+    """
     checks = {
         f"{report['chunks']} chunks in the archive, every one decoded, hashes and signatures right": (
             report["chunks"] > 0 and not report["problems"],
@@ -107,12 +140,24 @@ def verification(console: Console, report: Mapping[str, Any], last: Status) -> b
             [],
         ),
     }
+    if compared is not None:
+        text = (
+            f"{compared.found:,} of the {compared.done:,} moves, clicks and keys of the person are there, in order, places exact "
+            f"(times within {compared.late_ms:.0f} ms, 99 % within {compared.worst_ms:.0f} ms)"
+        )
+        missing = compared.done - compared.found
+        checks[text] = (
+            missing <= compared.done * MAY_MISS_RATIO and not compared.extra,
+            [f"{missing} are missing, {compared.extra} are there that were not done"]
+            if missing or compared.extra
+            else [],
+        )
     console.print("\nVerification", style="bold")
     for text, (right, problems) in checks.items():
         mark = "[green]  right  [/green]" if right else "[red]  WRONG  [/red]"
-        console.print(f"{mark}{text}", highlight=False)
+        console.print(f"{mark}{text}")
         for problem in problems:
-            console.print(f"         {problem}", markup=False, highlight=False)
+            console.print(f"         {problem}", markup=False)
     return all(right for right, _ in checks.values())
 
 
@@ -120,9 +165,11 @@ def files(console: Console, exported: Path, folder: Path) -> None:
     """Print where the files are that one can open."""
     console.print("\nExported from the archive", style="bold")
     for path in sorted(exported.iterdir()):
-        console.print(f"  {path}  ({human_bytes(path.stat().st_size)})", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nEverything of this demo is in {folder}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {path}  ({human_bytes(path.stat().st_size)})", markup=False, soft_wrap=True)
+    console.print(f"\nEverything of this demo is in {folder}", markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False, caption_justify="left"
+    )

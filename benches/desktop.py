@@ -168,6 +168,7 @@ class VirtualDesktop:
         self._person = _as_person()
         self.display = self.connect()
         self.display.paint_background(furniture.BACKGROUND)
+        self.display.stop_key_repeat()
         if not _which("openbox"):
             raise DesktopError("a virtual desktop needs openbox: run `deploy/packages demo` (as root)")
         self.start(["openbox", "--config-file", str(self.home / ".config/openbox/rc.xml")], name="openbox")

@@ -130,6 +130,11 @@ class Display:
         self._x.ClearArea(False, self._root, 0, 0, 0, 0)
         self._connection.flush()
 
+    def stop_key_repeat(self) -> None:
+        """Let held keys not repeat: on a busy machine a release comes late, and repeats are nothing the person did."""
+        self._x.ChangeKeyboardControl(xp.KB.AutoRepeatMode, [xp.AutoRepeatMode.Off])
+        self._connection.flush()
+
     # --- doing ---
 
     def move(self, x: int, y: int) -> None:

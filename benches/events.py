@@ -121,7 +121,7 @@ def measure_apart(codec: EventCodec, pieces: Sequence[Piece]) -> Result:
             _forget_peak()
             result = measure(codec, pieces)
         except (CodecError, ValueError, TypeError, RuntimeError) as error:
-            result = Result(codec.name, note=f"failed: {error}")
+            result = Result(codec.name, note=f"failed: {str(error).splitlines()[0]}")
         with os.fdopen(writer, "wb") as pipe:
             pickle.dump(result, pipe)
         os._exit(0)
@@ -208,11 +208,16 @@ def plot(results: Sequence[Result]) -> str:
             x, y = at(x0, math.log10(value))
             parts.append(f'<path d="M{x:.0f} {y:.0f}H{width - 20}" stroke="#ddd"/>')
             parts.append(f'<text x="{x - 6:.0f}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
+    labels: list[tuple[float, float]] = []
     for (name, *_), x_log, y_log in zip(points, xs, ys, strict=True):
         x, y = at(x_log, y_log)
+        level = y + 4
+        while any(abs(level - other) < 12 and abs(x - place) < 200 for place, other in labels):
+            level += 3
+        labels.append((x, level))
         colour = "#c33" if name.startswith("modicum") else "#358"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 7:.1f}" y="{y + 4:.1f}" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{x + 7:.1f}" y="{level:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"])
 
 

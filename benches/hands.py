@@ -12,6 +12,9 @@ from benches import human
 from benches.display import Display
 from benches.truth import Truth
 
+STALL_S = 0.02
+"""When something comes so much later than meant, what follows is put off as well."""
+
 LEFT, MIDDLE, RIGHT, WHEEL_UP, WHEEL_DOWN = 1, 2, 3, 4, 5
 
 
@@ -66,13 +69,11 @@ class Hands:
 
     def move(self, x: float, y: float, target_px: float = 30) -> None:
         """Move the pointer to a place, as to a target of that width."""
-        goal = (
-            min(max(0, round(x)), self._display.width_px - 1),
-            min(max(0, round(y)), self._display.height_px - 1),
-        )
-        start = time.monotonic()
-        for step, point in enumerate(human.path(self._at, goal, target_px, self._rng), 1):
-            self._sleep(start + step / human.REPORT_RATE_HZ - time.monotonic())
+        goal = self._inside(round(x), round(y))
+        due_s = time.monotonic()
+        for ideal in human.path(self._at, goal, target_px, self._rng):
+            due_s = self._keep_pace(due_s + 1 / human.REPORT_RATE_HZ)
+            point = self._inside(*ideal)
             if point != self._at:  # a mouse that lies still reports nothing
                 self._display.move(*point)
                 self._at = point
@@ -139,9 +140,9 @@ class Hands:
                 events.append((at + hold * 1.1, False, "Shift", 0))
             events += [(at, True, stroke.char, stroke.done), (at + hold, False, stroke.char, stroke.done)]
         self.untyped = text
-        start = time.monotonic()
+        due_s, before = time.monotonic(), 0.0
         for at, down, name, done in sorted(events, key=lambda event: event[0]):
-            self._sleep(start + at / 1000 - time.monotonic())
+            due_s, before = self._keep_pace(due_s + (at - before) / 1000), at
             self._key(name, down=down)
             self.untyped = text[done:] if done else self.untyped
 
@@ -165,6 +166,16 @@ class Hands:
             self._key(name, down=False)
 
     # --- how ---
+
+    def _keep_pace(self, due_s: float) -> float:
+        """Wait until a moment and return it; on a machine that stalled return now, for a hand does not catch up."""
+        self._sleep(due_s - time.monotonic())
+        now_s = time.monotonic()
+        return now_s if now_s - due_s > STALL_S else due_s
+
+    def _inside(self, x: int, y: int) -> tuple[int, int]:
+        """Return the nearest point on the screen, as the server does."""
+        return min(max(0, x), self._display.width_px - 1), min(max(0, y), self._display.height_px - 1)
 
     def _sleep(self, wait_s: float) -> None:
         left = self._until - time.monotonic()

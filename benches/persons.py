@@ -11,7 +11,7 @@ import random
 
 import numpy as np
 
-from codec.model import KeyClass, KeyEvents, PointerEvents
+from codec.model import KeyClass, KeyEvents, PointerEvents, Row, Scalar
 
 _WORD_ENDS = ((KeyClass.SPACE, 0.86), (KeyClass.PUNCTUATION, 0.1), (KeyClass.EDIT, 0.04))
 
@@ -169,3 +169,135 @@ def move_hand(
     return PointerEvents(
         np.array(t_ms, np.int64), np.array(kind, np.uint8), np.array(px, np.int32), np.array(py, np.int32)
     )
+
+
+_APPS = (
+    ("firefox", " — Mozilla Firefox", (8, 9, 1904, 1062)),
+    ("chromium", " - Chromium", (0, 0, 1920, 1080)),
+    ("libreoffice-calc", " — LibreOffice Calc", (64, 32, 1600, 900)),
+    ("thunderbird", " - Mozilla Thunderbird", (0, 27, 1920, 1053)),
+    ("gnome-terminal", "", (120, 80, 1100, 720)),
+    ("code", " - Visual Studio Code", (0, 0, 1920, 1080)),
+    ("slack", " - Slack", (200, 100, 1400, 900)),
+)
+
+
+_TITLE_WORDS = [
+    "quarterly",
+    "figures",
+    "north",
+    "region",
+    "draft",
+    "agenda",
+    "for",
+    "Tuesday",
+    "shipping",
+    "rates",
+    "supplier",
+    "contract",
+    "renewal",
+    "notes",
+    "travel",
+    "expenses",
+    "April",
+    "stock",
+    "list",
+    "prices",
+    "compare",
+    "flights",
+    "Lisbon",
+    "hotel",
+    "booking",
+    "reset",
+    "password",
+    "team",
+    "lunch",
+    "photos",
+    "garden",
+    "invitation",
+    "minutes",
+    "board",
+    "review",
+    "slides",
+    "final",
+    "version",
+    "two",
+    "customer",
+    "complaint",
+    "delivery",
+    "delay",
+    "support",
+    "ticket",
+    "opening",
+    "hours",
+    "onboarding",
+    "checklist",
+    "holiday",
+    "request",
+    "approved",
+    "weather",
+    "tomorrow",
+    "recipe",
+    "lentil",
+    "soup",
+    "news",
+    "election",
+    "results",
+    "train",
+    "timetable",
+    "insurance",
+    "claim",
+    "form",
+    "signed",
+    "lease",
+    "kitchen",
+    "plan",
+    "measurements",
+    "birthday",
+    "ideas",
+    "translation",
+    "glossary",
+]
+
+
+def invent_rows(seed: int, duration_ms: int, *, gibberish: bool = False) -> list[Row]:
+    """Return a busy person's rare events, some 750 an hour: focus and title changes, clipboard, menu selections, gaps.
+
+    Args:
+        seed: of the person.
+        duration_ms: how long.
+        gibberish: titles of invented words: for training, so that a dictionary learns the rows and not their texts.
+    """
+    rng = random.Random(seed)
+    syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "in", "ou", "st")]
+
+    def words(count: int) -> str:
+        if not gibberish:
+            return " ".join(rng.choices(_TITLE_WORDS, k=count)).capitalize()
+        return " ".join("".join(rng.choices(syllables, k=rng.randint(1, 4))).capitalize() for _ in range(count))
+
+    windows = [rng.choice(_APPS) for _ in range(6)]
+    titles = [words(rng.randint(1, 5)) for _ in windows]
+    rows = [Row(0, "display", {"w": 1920, "h": 1080, "monitors": 1})]
+    t = 0
+    while True:
+        t += int(rng.lognormvariate(8.0, 1.0))
+        if t >= duration_ms:
+            return rows
+        act = rng.random()
+        number = rng.randrange(len(windows))
+        app, suffix, (x, y, w, h) = windows[number]
+        if act < 0.7:
+            if rng.random() < 0.4:
+                titles[number] = words(rng.randint(1, 5))
+            place = {"x": x, "y": y, "w": w, "h": h}
+            rows.append(Row(t, "focus", {"app": app, "title": titles[number] + suffix, **place}))
+        elif act < 0.85:
+            fields: dict[str, Scalar] = {"type": "text/plain", "bytes": int(rng.lognormvariate(3.5, 1.2)), "app": app}
+            rows.append(Row(t, "clipboard", fields))
+        elif act < 0.97:
+            rows.append(
+                Row(t, "select", {"role": rng.choice(("menu item", "list item")), "name": words(1), "app": app})
+            )
+        else:
+            rows.append(Row(t, "gap", {"cause": rng.choice(("scope", "lock")), "ms": rng.randint(100, 60_000)}))

@@ -28,6 +28,7 @@ from capture.status import Status
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30.0
+SETTLE_S = 10.0
 PURPOSE = "computer-use-training"
 
 
@@ -116,8 +117,8 @@ hold_back = "0 s"      # nobody looks through the demo before it is sent; the de
 min_interval = "2 s"
 
 [budget]
-day = "20 MB"
-month = "300 MB"
+day = "60 MB"
+month = "1.5 GB"
 
 [budget.metered]
 send = "all"           # the broker is on this machine: whatever link it has is not used
@@ -190,12 +191,16 @@ reader = "you: the private half lies in the demo's folder"
         self.recorded_s = time.monotonic() - self._started_s
         after = _cost_of(agent.pid)
         cost = Cost(after.cpu_s - self._before.cpu_s, after.rss_bytes, after.wakeups - self._before.wakeups)
-        self.run("pause")
+        ask(self._home.control, "pause")
+        ask(self._home.control, "flush", wait_s=wait_s)  # closes what is open, as its age would
         until = time.monotonic() + wait_s
         status = self.status()
-        while status.chunks.get("open", 0) or status.chunks.get("sent", 0) < status.chunks.get("closed", 0):
-            if time.monotonic() > until:
-                break
+        while status.chunks.get("sent", 0) < status.chunks.get("closed", 0) and time.monotonic() < until:
+            time.sleep(0.2)
+            status = self.status()
+        # The last bytes are counted a moment after they are acknowledged; what went out is more than what was sealed.
+        until = time.monotonic() + SETTLE_S
+        while status.bytes.get("wire", 0) < status.bytes.get("sealed", 0) and time.monotonic() < until:
             time.sleep(0.2)
             status = self.status()
         self.run("stop")

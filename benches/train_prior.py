@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from benches.persons import Typist, move_hand
+from benches.persons import Typist, invent_rows, move_hand
 from benches.recordings import Recording, cut, read_recordings
-from codec import columns, mixing, motion, motion_reader, rhythm
+from codec import columns, mixing, motion, motion_reader, rhythm, rows
 from codec.beat import choose_period
 from codec.context import Table
 from codec.mixing import INPUTS, Decisions, Model, Prior, block_ends, expand
-from codec.model import KeyEvents, PointerEvents
-from codec.prior import read_prior, write_prior
+from codec.model import KeyEvents, PointerEvents, Row
+from codec.prior import KNOWN_FROM, read_prior, write_prior
 from codec.strokes import pair
 
 Ints = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ def balanced_splits(weights: Floats) -> bytes:
 
 def count_cells(prior: Prior, chunks: Iterable[Rows]) -> tuple[Floats, Floats]:
     """Count, for every cell, the decisions it saw and the ones among them."""
-    cells = len(prior.chance)
+    cells = prior.cells
     seen, ones = np.zeros(cells), np.zeros(cells)
     for chunk in chunks:
         for field, symbols, contexts in zip(prior.fields, chunk.symbols, chunk.contexts, strict=True):
@@ -155,7 +155,7 @@ def train(
         weights.append(fit_weights(said, node, bit, count - 1, whole))
         tell(f"{count} symbols: mean weights {np.round(whole, 2)}")
     data = write_prior(splits, weights, seen, ones)
-    tell(f"{np.count_nonzero(seen >= 2):,} of {len(seen):,} cells known, {len(data):,} bytes")
+    tell(f"{np.count_nonzero(seen >= KNOWN_FROM[0]):,} of {len(seen):,} cells known, {len(data):,} bytes")
     return data
 
 
@@ -234,13 +234,13 @@ def pointer_folds(recordings: Sequence[Recording]) -> list[list[tuple[PointerEve
 
 def train_pointer(folds: Sequence[Sequence[tuple[PointerEvents, float]]], tell: Callable[[str], None]) -> bytes:
     """Train the pointer's prior."""
-    rows: list[list[Rows]] = []
+    tables: list[list[Rows]] = []
     for fold in folds:
-        rows.append([])
+        tables.append([])
         for p, weight in fold:
             t, kind, x, y = (c.astype(np.int64) for c in (p.t_ms, p.kind, p.x, p.y))
-            rows[-1].append(_rows(motion.describe(t, kind, x, y, choose_period(t)), weight))
-    return train(rows, motion.SYMBOLS, motion.CONTEXT_SIZES, tell)
+            tables[-1].append(_rows(motion.describe(t, kind, x, y, choose_period(t)), weight))
+    return train(tables, motion.SYMBOLS, motion.CONTEXT_SIZES, tell)
 
 
 def key_pieces(recordings: Sequence[Recording], persons: int) -> list[KeyEvents]:
@@ -254,6 +254,32 @@ def train_keys(pieces: Sequence[KeyEvents], tell: Callable[[str], None]) -> byte
     strokes = [made for made in map(pair, pieces) if made is not None and len(made)]
     folds = [[_rows(rhythm.describe(s), 1.0) for s in strokes[fold::FOLDS]] for fold in range(FOLDS)]
     return train(folds, rhythm.SYMBOLS, rhythm.CONTEXT_SIZES, tell)
+
+
+def row_dictionary() -> bytes:
+    """Train the rows' dictionary: on what any desktop's rows are full of, but on nobody's titles."""
+    contents = []
+    for seed in range(60):
+        invented = invent_rows(seed, 3_600_000, gibberish=True)
+        for begin in range(0, 3_600_000, 300_000):
+            part = [Row(r.t_ms - begin, r.kind, r.fields) for r in invented if begin <= r.t_ms < begin + 300_000]
+            contents.append(rows.row_content(part) + ROW_WORDS.encode())
+    return train_dictionary(contents, DICTIONARY_BYTES // 2)
+
+
+ROW_WORDS = (
+    "New TabUntitled DocumentUntitled 1LoginSign inSettingsPreferencesInboxDraftsSentCalendarSearchDownloadsHome"
+    "Save AsOpen FilePrintConfirmErrorWarningReportMeetingInvoiceOrderCustomerProjectBudgetSummaryDashboardWelcome to "
+    " - Google Search - Google Docs - Google Sheets - Gmail - Outlook - YouTube - Wikipedia - GitHub - Stack Overflow"
+    " | Jira | Confluence | Salesforce | LinkedIn - Microsoft Teams - Microsoft Edge - Microsoft Excel - Word - Slack"
+    " - Google Chrome - Chromium - Visual Studio Code — Mozilla Firefox — LibreOffice Calc — LibreOffice Writer"
+    " - Mozilla Thunderbird — Konsole — Dolphin — Okular — Kategooglechromechromiumfirefoxthunderbirdslackcode"
+    "libreofficelibreoffice-calclibreoffice-writersofficegnome-terminalxtermkonsolenautilusevinceteamsoutlookexcel"
+    "image/pngtext/htmltext/uri-listUTF8_STRINGtext/plainCLIPBOARDPRIMARYmenu itemlist itemcheck box menu item"
+    "combo boxpage tabradio buttonpush buttonrolenamecheckedwithdrawnsleeplow-batterylockpausescopeseqscausemsgap"
+    "resumereasonsrungplandigestsourcebytestypeclipboardselectmonitorsdisplayhwyxtitleappfocus"
+)
+"""Words of desktops, and the vocabulary of docs/format.md."""
 
 
 def train_dictionary(contents: Sequence[bytes], size_bytes: int) -> bytes:
@@ -280,6 +306,7 @@ def main() -> None:
     if args.only in (None, "dictionaries"):
         strokes = [s for s in map(pair, pieces) if s is not None and len(s)]
         motions = [columns.pointer_content(p) for fold in folds for p, _ in fold]
+        made[rows.DICTIONARY] = row_dictionary
         made[columns.POINTER_DICTIONARY] = lambda: train_dictionary(motions, DICTIONARY_BYTES)
         made[columns.KEY_DICTIONARY] = lambda: train_dictionary(
             [columns.stroke_content(s) for s in strokes], DICTIONARY_BYTES // 2

@@ -26,7 +26,7 @@ from capture.commands import Commands
 from capture.conditions import ALL_LINKS, Conditions, Purse, Span
 from capture.conductor import Conductor
 from capture.control import ControlServer
-from capture.errors import CaptureError, NoDisplay
+from capture.errors import CaptureError, DiskFull, NoDisplay
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -86,6 +86,7 @@ class Agent:
         self.warnings: dict[str, str] = {}
         self.progress: Progress | None = None
         self._publisher: Publisher | None = None
+        self._upload = Upload.NOTHING
         self._tasks: asyncio.TaskGroup | None = None
         self._refreshing = False
         self._observing = False
@@ -233,6 +234,10 @@ class Agent:
         finally:
             self.steering.stop()
             self._write_learned()
+        if self.chunker.open:
+            raise DiskFull(
+                f"{self.chunker.open} chunks could not be stored and are lost: {self.warnings.get('disk', 'see the log')}"
+            )
         if self.conductor.lost_reason is not None:
             raise NoDisplay(self.conductor.lost_reason)
 
@@ -247,6 +252,7 @@ class Agent:
             on_progress=self._sent,
             on_loss=self._lost,
             executor=self._ledger_thread,
+            ledger_clock_ns=clock.boot_ns,
         )
         await self._publisher.run()
 
@@ -264,9 +270,6 @@ class Agent:
                 self.conductor.suspend(cause, reason)
             elif not holds:
                 self.conductor.lift(cause)
-        if power.sleeping:
-            self.chunker.close_events()
-            self.chunker.close_screens()
         self.steering.ask()
         if self._publisher is not None:
             self._publisher.wake()
@@ -305,8 +308,9 @@ class Agent:
             self.conductor.lift("plan")
         else:
             self.conductor.suspend("plan", "; ".join(self.steering.decision.reasons))
-        if self._publisher is not None:
+        if self._publisher is not None and plan.upload != self._upload:
             self._publisher.wake()
+        self._upload = plan.upload
 
     def _permit(self) -> Permit:
         from transport.exchange import Permit
@@ -341,8 +345,10 @@ class Agent:
 
     async def _look_again(self) -> None:
         self._refreshing = False
+        used_bytes = self.budget.month_used
         await self.refresh()
-        self.steering.ask()
+        if self.budget.month_used != used_bytes:
+            self.steering.ask()
 
     async def refresh(self) -> None:
         """Look anew at the budget and the spool."""

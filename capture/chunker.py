@@ -20,6 +20,8 @@ from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
 
 NS_PER_MS = 1_000_000
+DISK_RETRY_S = 30.0
+"""A full disk is asked again after so long, and whenever a chunk is closed."""
 MAX_WAITING_BYTES = 32 << 20
 """Drafts and reels that wait for a full disk: some hours of events; more would cost the machine its memory instead."""
 
@@ -139,6 +141,7 @@ class Chunker:
         self._waiting_bytes = 0
         self._storing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.sizes = Sizes()
 
@@ -172,6 +175,13 @@ class Chunker:
         """Close what has reached a limit; called after each frame and when a draft is full."""
         self._due()
 
+    @property
+    def open(self) -> int:
+        """How many future chunks are open or on their way to the spool."""
+        reel = self._camera.reel if self._camera is not None else None
+        waiting = len(self._waiting) + (self._packed is not None) + len(self._tasks)
+        return waiting + (self._recorder.opened_ms is not None) + (reel is not None and reel.frames > 0)
+
     def close_events(self) -> None:
         """Close the open draft and begin to store it."""
         draft = self._recorder.close(self._now_ms())
@@ -184,19 +194,31 @@ class Chunker:
         if self._camera is not None and self._camera.reel is not None:
             self._start(self._develop(self._camera))
 
+    def retry(self) -> None:
+        """Store what waits for the disk, if anything does."""
+        if self._waiting or self._packed:
+            self._start(self._store_waiting())
+
     async def close_all(self) -> None:
         """Close everything and return when it is stored (or waits for the disk)."""
         self.close_events()
         self.close_screens()
+        self.retry()
         if self._timer is not None:
             self._timer.cancel()
         while self._tasks:
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="store a chunk")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._recorder.drop("chunks that could not be made")
+            self._on_error(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     async def _develop(self, camera: Camera) -> None:
         reel = await camera.cut()
@@ -215,6 +237,9 @@ class Chunker:
     async def _store_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._storing:
+            if self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
             while self._waiting or self._packed:
                 if self._packed is None:
                     item, size_bytes = self._waiting.popleft()
@@ -225,6 +250,7 @@ class Chunker:
                     gaps = await loop.run_in_executor(self._thread, self._put, packed)
                 except Exception as error:  # whatever the disk says: the chunk stays, the person is told
                     self._on_error(error)
+                    self._retry = loop.call_later(DISK_RETRY_S, self.retry)
                     return
                 self._packed = None
                 self._on_error(None)

@@ -70,6 +70,7 @@ class Commands:
                 "wire": progress.wire_bytes if progress else 0,
             },
             chunks={
+                "open": agent.chunker.open,
                 "closed": sizes.chunks,
                 "sent": progress.archived_chunks if progress else 0,
                 "waiting": spool.chunks,

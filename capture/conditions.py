@@ -45,7 +45,7 @@ class Conditions:
         on_battery: running on it. battery_ratio: 0-1. power_warning: the system calls it low. power_saver: the person
             chose the thrifty profile. hot: the machine throttles.
         load_ratio: CPU use of the whole machine, 0-1.
-        own_cpu_ratio: of all our processes, in cores, over the last minute. wakeups_s: ours, per second.
+        own_cpu_ratio: of all our processes, in cores, of late; the governor averages it. wakeups_s: ours, per second.
         link: "unmetered", "metered", "roaming", "unknown" (treated as metered) or "offline".
         network: its name, for the reasons.
         purses: by link class, and by ALL_LINKS for those over all; a link without limits has no entry.

@@ -96,8 +96,7 @@ class Conductor:
     def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
         """Record the display's size, which positions and frames refer to."""
         fields: dict[str, int | str] = {"w": width_px, "h": height_px, "monitors": len(monitors)}
-        self._recorder.row(t_ms, "display", fields, lasting=True)
-        self._chunker.arm()
+        self._recorder.circumstance(t_ms, "display", fields)
         if self._camera is not None:
             self._start(self._camera.resize())
 
@@ -110,6 +109,7 @@ class Conductor:
 
     def follow(self, plan: Plan) -> None:
         """Take frames as a plan says."""
+        self._recorder.circumstance(self._now_ms(), "plan", {"rung": int(plan.rung), "effort": int(plan.effort)})
         interval_ms = plan.frame_interval_ms
         self._shutter.plan(None if interval_ms is None else interval_ms * NS_PER_MS, on_focus=plan.frames_on_focus)
         self._arm_frame()
@@ -162,9 +162,14 @@ class Conductor:
         self._gate.suspend(self._now_ms(), cause, reason)
         self._shutter.blocked()
         self._arm_frame()
+        # What was recorded until now need not wait for its age, and is in the hold-back, where it can be deleted.
+        self._chunker.close_events()
+        self._chunker.close_screens()
 
     def lift(self, cause: str) -> None:
-        """Lift a cause; when it was the last, recording goes on as the policy says."""
+        """Lift a cause, if it holds; when it was the last, recording goes on as the policy says."""
+        if cause not in self._gate.suspended:
+            return
         self._desktop.flush()  # what happened before stays out
         self._gate.lift(self._now_ms(), cause)
         if not self._gate.suspended:

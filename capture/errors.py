@@ -51,6 +51,12 @@ class NoPermission(CaptureError):
     exit_code = Exit.NO_PERMISSION
 
 
+class DiskFull(CaptureError):
+    """What was recorded could not be stored."""
+
+    exit_code = Exit.DISK_FULL
+
+
 class NotRunning(CaptureError):
     """No agent answers at the control socket."""
 

@@ -4,8 +4,8 @@ Two scarce things have prices: bytes (what is left of the budget against the hou
 share that mains or battery allow). The plan is the highest rung that both can pay, with the encoder's effort chosen by
 which is the scarcer: on mains with scarce bytes the thorough encoder, on battery or with bytes to spare the quick one.
 
-Guarantees: what the person or the system ordered (pause, lock, sleep, no consent) acts at once; every other change of
-plan is at least `MIN_DWELL_NS` after the last, however the inputs flap; clicks and focus are recorded as long as
+Guarantees: what the person or the system ordered (pause, lock, sleep, no consent) acts at once, as does the person's
+return to work; every other change of plan is at least `MIN_DWELL_NS` after the last, however the inputs flap; clicks and focus are recorded as long as
 anything is; a plan never asks for more than the pace of the budget, by what the rungs were learned to cost. It does not
 guarantee the budget itself: only the ledger does.
 """
@@ -13,6 +13,7 @@ guarantee the budget itself: only the ledger does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from math import exp, inf
 from typing import Any
@@ -29,8 +30,12 @@ __all__ = ["Conditions", "Decision", "Governor", "Plan", "Purse", "Rung", "Setti
 
 RUNGS, EFFORTS = tuple(Rung), tuple(Effort)
 MIN_DWELL_NS = 60_000_000_000
-CLIMB_RATIO, STAY_RATIO = 1.05, 0.85
+CLIMB_RATIO, STAY_RATIO = 1.02, 0.88
 """A higher rung must cost less than the pace by this margin; the present one may cost more by that: no flapping."""
+CREDIT_HOURS = 0.5
+"""What a rung costs less than the pace is saved up and spent on the rung above, within about this time of activity: so
+the pace is kept on the mean, though rungs are coarse."""
+MAX_CREDIT_HOURS = 1.0
 CHARGE_BAND = 0.03
 """What stopped below a floor goes on this far above it."""
 LAVISH_RATIO = 3.0
@@ -40,7 +45,9 @@ HOLDS_MS = (100, 200, 400)
 """Longer holds gather more input per wake-up; the server's timestamps keep the timing exact."""
 LINK_HOURS = 20.0
 """Hours of activity over which the shares of link classes are averaged."""
+IDLE_RUNG = Rung.EVERY_2MIN
 PRIOR_SHARES = {"unmetered": 0.1}
+CPU_WINDOW_NS = 300_000_000_000
 MAX_CUT = 8
 """Rungs that measured CPU use over its share can take away."""
 
@@ -48,8 +55,9 @@ MAX_CUT = 8
 class Governor:
     """Decides how much to record.
 
-    State: the plan and when it last changed, two flags with bands (charge below a floor), rungs cut for CPU use and
-    when that last changed, the hold's step; learned: habits, prices, shares of link classes.
+    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
+    when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
+    link classes.
     """
 
     def __init__(self, settings: Settings, learned: Mapping[str, Any] | None = None) -> None:
@@ -65,9 +73,14 @@ class Governor:
         self._changed_ns = 0
         self._below_screens_floor = False
         self._below_floor = False
+        self._idle = False
         self._cut = 0
         self._cut_ns = 0
+        self._own_cpu = 0.0
+        self._looked_ns = 0
         self._hold = 0
+        self._pace_bytes_h = inf
+        self._credit_bytes = 0.0
         self._shares = dict(PRIOR_SHARES)
         try:
             self.habits = Habits(settings.time_zone, learned["habits"] if learned else None)
@@ -84,35 +97,36 @@ class Governor:
     # -- learning ---------------------------------------------------------------------------------------------------
 
     def active(self, wall_ns: int, active_s: float, link: str = "unknown") -> None:
-        """Learn that the person was active.
+        """Learn that the person was active, and that the present plan was in force meanwhile.
 
         Args:
             wall_ns: now. active_s: seconds since the last call, not over an hour. link: the class in force.
         """
         self.habits.active(wall_ns, active_s)
+        plan = self.plan
+        if plan is not None:
+            self.prices.bought(plan.rung, plan.effort, active_s)
+            self._save(plan, active_s / 3600)
         fade = exp(-active_s / 3600 / LINK_HOURS)
         counted = _counted(link)
         for known in {*self._shares, counted}:
             now = 1.0 if known == counted else 0.0
             self._shares[known] = fade * self._shares.get(known, 0.0) + (1 - fade) * now
 
-    def paid(
-        self, plan: Plan, *, active_s: float, event_bytes: float = 0, frame_bytes: float = 0, cpu_s: float = 0
-    ) -> None:
-        """Learn what a plan cost.
+    def _save(self, plan: Plan, hours: float) -> None:
+        """Save up what the plan costs less than the pace, or owe what it costs more."""
+        if self._pace_bytes_h < inf:
+            saved = (self._pace_bytes_h - self.prices.of(plan.rung, plan.effort).size_bytes) * hours
+            most = max(0.0, self._pace_bytes_h) * MAX_CREDIT_HOURS
+            self._credit_bytes = min(most, max(-most, self._credit_bytes + saved))
+
+    def paid(self, *, event_bytes: float = 0, frame_bytes: float = 0, cpu_s: float = 0) -> None:
+        """Learn what was paid since the last call; under which plans is known from `active`.
 
         Args:
-            plan: the one under which it was recorded. active_s: seconds of activity.
-            event_bytes, frame_bytes: of the chunks that it made, on the wire or (times 1.1) sealed. cpu_s: own CPU.
+            event_bytes, frame_bytes: of the chunks that were closed, on the wire or (times 1.1) sealed. cpu_s: own CPU.
         """
-        self.prices.paid(
-            plan.rung,
-            plan.effort,
-            active_s=active_s,
-            event_bytes=event_bytes,
-            frame_bytes=frame_bytes,
-            cpu_s=cpu_s,
-        )
+        self.prices.paid(event_bytes=event_bytes, frame_bytes=frame_bytes, cpu_s=cpu_s)
 
     # -- deciding ---------------------------------------------------------------------------------------------------
 
@@ -133,9 +147,10 @@ class Governor:
             wanted = self._choose(conditions, reasons)
         self.recheck_ns = None
         current = self.plan
+        returned, self._idle = self._idle and not conditions.idle, conditions.idle
         if wanted == current:
             return Decision(wanted, tuple(reasons))
-        ordered = bool(stops) or current is None or current.rung is Rung.NOTHING
+        ordered = bool(stops) or returned or current is None or current.rung is Rung.NOTHING
         ready_ns = self._changed_ns + MIN_DWELL_NS
         if current is not None and not ordered and now_ns < ready_ns:
             self.recheck_ns = ready_ns
@@ -154,12 +169,17 @@ class Governor:
             self._below_floor = charge < floors[1] + CHARGE_BAND * self._below_floor
         else:
             self._below_screens_floor = self._below_floor = False
-        used = conditions.own_cpu_ratio
-        if used is not None and now_ns - self._cut_ns >= MIN_DWELL_NS:
+        if conditions.own_cpu_ratio is not None:
+            # A reel that is being encoded is a burst: it is the mean that is felt.
+            weight = 1 - exp((self._looked_ns - now_ns) / CPU_WINDOW_NS) if self._looked_ns else 0.0
+            self._own_cpu += weight * (conditions.own_cpu_ratio - self._own_cpu)
+            self._looked_ns = now_ns
+        used = self._own_cpu
+        if now_ns - self._cut_ns >= MIN_DWELL_NS:
             share = self._cpu_share(conditions)[0]
             if used > 1.5 * share and self._cut < MAX_CUT:
                 self._cut, self._cut_ns = self._cut + 1, now_ns
-            elif used < 0.5 * share and self._cut:
+            elif used < share and self._cut:
                 self._cut, self._cut_ns = self._cut - 1, now_ns
         wakeups = conditions.wakeups_s
         if wakeups is not None:
@@ -212,15 +232,17 @@ class Governor:
         means = self._pace(conditions)
         if not means.frames_can_leave and cap >= FIRST_WITH_FRAMES:
             cap, why_capped = Rung.EVENTS, "no link that may carry screenshots has been seen for long"
+        self._pace_bytes_h = means.frame_bytes_h
+        means = replace(means, frame_bytes_h=means.frame_bytes_h + self._credit_bytes / CREDIT_HOURS)
         efforts = EFFORTS if self.settings.effort is None else (self.settings.effort,)
         best = {effort: self._highest(effort, cap, means, share) for effort in efforts}
         effort = max(best, key=lambda candidate: (best[candidate], self._prefers(candidate, best, means, conditions)))
         rung = best[effort]
         if self._cut:
             rung = Rung(max(Rung.CLICKS, rung - self._cut))
-            reasons.append(f"recording uses {show_share(conditions.own_cpu_ratio or 0)} of a core: over its share")
+            reasons.append(f"recording uses {show_share(self._own_cpu)} of a core: over its share")
         reasons.append(_describe_link(conditions, self.settings.send))
-        reasons.append(_describe_pace(means, conditions.wall_ns))
+        reasons.append(_describe_pace(means, self._pace_bytes_h, conditions.wall_ns))
         if why_capped and rung >= cap:
             reasons.append(why_capped)
         elif rung < TOP:
@@ -236,6 +258,8 @@ class Governor:
             return Rung.EVENTS, f"the battery is below {floor}: no screenshots"
         if conditions.power_warning and conditions.on_battery:
             return Rung.EVENTS, "the system calls the battery low: no screenshots"
+        if conditions.idle:
+            return IDLE_RUNG, "nobody is at work, so that a film or a clock costs nothing"
         if conditions.spool_ratio > 0.9:
             return Rung.EVENTS, f"the spool is {show_share(conditions.spool_ratio)} full: no screenshots"
         return TOP, ""
@@ -257,9 +281,9 @@ class Governor:
     def _highest(self, effort: Effort, cap: Rung, means: Pace, share: float) -> Rung:
         """Return the highest rung up to `cap` that bytes and CPU can pay with this effort."""
         current = self.plan.rung if self.plan is not None else Rung.NOTHING
-        prices, cpu_s = self.prices.all(effort), share * 3600
+        cpu_s = share * 3600
         for rung in range(cap, Rung.CLICKS, -1):
-            price = prices[rung]
+            price = self.prices.of(RUNGS[rung], effort)
             ratio = STAY_RATIO if rung <= current else CLIMB_RATIO
             bytes_h = means.frame_bytes_h if rung >= FIRST_WITH_FRAMES else means.event_bytes_h
             if price.size_bytes * ratio <= bytes_h and price.cpu_s * ratio <= cpu_s:
@@ -318,13 +342,13 @@ def _describe_link(conditions: Conditions, send: Mapping[str, Upload]) -> str:
     return f"network: {named}, {waits}"
 
 
-def _describe_pace(means: Pace, wall_ns: int) -> str:
+def _describe_pace(means: Pace, bytes_h: float, wall_ns: int) -> str:
     purse = means.purse
     if purse is None:
-        return "no byte budget" if means.frame_bytes_h == inf else "held by the rate ceiling"
+        return "no byte budget" if bytes_h == inf else "held by the rate ceiling"
     until = show_duration(timedelta(hours=max(0, purse.end_wall_ns - wall_ns) / NS_PER_HOUR))
     span = "today" if purse.span is Span.DAY else "this billing period"
     return (
         f"{show_size(max(0, purse.left_bytes))} of {show_size(purse.limit_bytes)} left {span}, "
-        f"for some {means.hours:.0f} h of activity in {until}: {show_size(max(0.0, means.frame_bytes_h))} an hour"
+        f"for some {means.hours:.0f} h of activity in {until}: {show_size(max(0.0, bytes_h))} an hour"
     )

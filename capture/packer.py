@@ -91,9 +91,7 @@ def pack_draft(draft: Draft, chunk_id: ChunkId, *, wall_t0_ns: int, thinning: Th
         tolerance_px=thinning.tolerance_px,
     )
     body = Body(
-        meta=_meta(
-            draft.t0_ms, wall_t0_ns, draft.duration_ms, stamp, lossy=lossy, counters=draft.counters
-        ),
+        meta=_meta(draft.t0_ms, wall_t0_ns, draft.duration_ms, stamp, lossy=lossy, counters=draft.counters),
         pointer=pointer,
         keys=draft.keys,
         rows=list(draft.rows),

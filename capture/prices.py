@@ -8,9 +8,8 @@ one of each rung's own. So a rung that was never tried is priced from its neighb
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import exp, log
-from typing import Any
+from typing import Any, NamedTuple
 
 from capture.ladder import FIRST_WITH_FRAMES, Effort, Rung
 
@@ -52,14 +51,15 @@ OWN_HOURS = 12.0
 """Hours of activity after which the common, and a rung's own, factor has taken in 63 % of a change."""
 MAX_LOG = log(50.0)
 """No factor goes further from the prior than this: a broken counter must not price everything away for ever."""
+MIN_RATIO = 0.05
+"""A screen that stood still cheapens screenshots by no more than this at a time."""
 MIN_OBSERVED_H = 1 / 120
-"""Shorter observations are gathered until they make half a minute."""
-STILL_H = 1 / 4
-"""So long without a frame means that the screen stands still, and not that the frames are still being encoded."""
+"""What is paid for less than half a minute of activity is put to the next."""
+STILL_H = 4.0
+"""So long without a frame means that the screen stands still, and not that they are still being encoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """What an hour of activity costs: bytes of events, of frames and of both, and CPU seconds."""
 
     event_bytes: float
@@ -69,25 +69,35 @@ class Price:
 
 
 class Learned:
-    """A factor on priors. State: the common logarithm and each key's own."""
+    """A factor on priors. State: the common logarithm and each key's own (and their exponentials)."""
 
-    __slots__ = ("common", "own")
+    __slots__ = ("_common_factor", "_own_factors", "common", "own")
 
     def __init__(self) -> None:
         self.common = 0.0
         self.own: dict[str, float] = {}
+        self._common_factor = 1.0
+        self._own_factors: dict[str, float] = {}
 
     def factor(self, key: str) -> float:
         """Return what the prior of `key` is to be multiplied by."""
-        return exp(self.common + self.own.get(key, 0.0))
+        return self._common_factor * self._own_factors.get(key, 1.0)
 
-    def learn(self, key: str, ratio: float, hours: float) -> None:
-        """Take in that `key` cost `ratio` times its prior for so many hours of activity."""
-        seen = min(MAX_LOG, max(-MAX_LOG, log(max(ratio, 1e-9))))
-        own = self.own.get(key, 0.0)
-        error = seen - self.common - own
-        self.common += error * (1 - exp(-hours / COMMON_HOURS)) * 0.8
-        self.own[key] = own + error * (1 - exp(-hours / OWN_HOURS)) * 0.2
+    def learn(self, ratio: float, shares: Mapping[str, float], hours: float) -> None:
+        """Take in that so many hours of activity cost `ratio` times what was expected.
+
+        Args:
+            shares: of what was expected, by key; they add up to 1.
+        """
+        # Linear, not logarithmic: it is the mean that has to be paid, and costs scatter upwards.
+        error = min(1 / MIN_RATIO, max(MIN_RATIO, ratio)) - 1
+        common, own = 0.8 * (1 - exp(-hours / COMMON_HOURS)), 0.2 * (1 - exp(-hours / OWN_HOURS))
+        error = min(error, log(1 + error) / (common + own)) if error > 0 else error  # and not beyond what was seen
+        self.common = min(MAX_LOG, max(-MAX_LOG, self.common + error * common))
+        self._common_factor = exp(self.common)
+        for key, share in shares.items():
+            self.own[key] = min(MAX_LOG, max(-MAX_LOG, self.own.get(key, 0.0) + error * own * share))
+            self._own_factors[key] = exp(self.own[key])
 
     def to_state(self) -> list[Any]:
         """Return it as plain values."""
@@ -98,85 +108,90 @@ class Learned:
         common, own = state
         self.common = float(common)
         self.own = {str(key): float(value) for key, value in own.items()}
+        self._common_factor = exp(self.common)
+        self._own_factors = {key: exp(value) for key, value in self.own.items()}
+
+
+class Account:
+    """What was bought and not paid yet, of one good. State: hours of activity by key with their prior, and what came in."""
+
+    __slots__ = ("hours", "learned", "paid")
+
+    def __init__(self) -> None:
+        self.learned = Learned()
+        self.hours: dict[str, list[float]] = {}  # key: prior an hour, hours
+        self.paid = 0.0
+
+    def buy(self, key: str, prior: float, hours: float) -> None:
+        """Note that something was recorded at a price for a time."""
+        if prior:
+            self.hours.setdefault(key, [prior, 0.0])[1] += hours
+
+    def pay(self, amount: float, *, least_hours: float) -> None:
+        """Note what it cost, and learn once it was for `least_hours`."""
+        self.paid += amount
+        hours = sum(bought for _, bought in self.hours.values())
+        if hours < least_hours:
+            return
+        expected = {key: prior * bought * self.learned.factor(key) for key, (prior, bought) in self.hours.items()}
+        total = sum(expected.values())
+        self.learned.learn(self.paid / total, {key: part / total for key, part in expected.items()}, hours)
+        self.hours.clear()
+        self.paid = 0.0
 
 
 class Prices:
-    """The prices of all rungs.
-
-    State: three learned factors (event bytes, frame bytes, CPU), and what was paid and not yet learned from, by
-    rung and effort.
-    """
+    """The prices of all rungs. State: an account each of event bytes, frame bytes and CPU seconds."""
 
     def __init__(self, learned: Mapping[str, Any] | None = None) -> None:
         """Begin with what was learned before (`to_state`), or with the priors."""
-        self.events, self.frames, self.cpu = Learned(), Learned(), Learned()
-        self._open: dict[tuple[Rung, Effort], list[float]] = {}
-        self._cache: dict[tuple[Rung, Effort], Price] = {}
-        self._rows: dict[Effort, tuple[Price, ...]] = {}
+        self.events, self.frames, self.cpu = Account(), Account(), Account()
         if learned:
             for name in ("events", "frames", "cpu"):
-                getattr(self, name).load(learned[name])
+                getattr(self, name).learned.load(learned[name])
 
     def to_state(self) -> dict[str, Any]:
         """Return what was learned, as plain values."""
-        return {name: getattr(self, name).to_state() for name in ("events", "frames", "cpu")}
+        return {name: getattr(self, name).learned.to_state() for name in ("events", "frames", "cpu")}
 
     def of(self, rung: Rung, effort: Effort) -> Price:
         """Return what an hour of activity costs on a rung."""
-        price = self._cache.get((rung, effort))
-        if price is None:
-            event_bytes, frame_bytes, cpu_s = _prior(rung, effort)
-            key = _key(rung, effort)
-            event_bytes *= self.events.factor(min(rung, Rung.EVENTS).name)
-            frame_bytes *= self.frames.factor(key)
-            price = self._cache[rung, effort] = Price(
-                event_bytes, frame_bytes, event_bytes + frame_bytes, cpu_s * self.cpu.factor(key)
-            )
-        return price
+        event_bytes, frame_bytes, cpu_s, event_key, key = PRIORS[effort][rung]
+        event_bytes *= self.events.learned.factor(event_key)
+        frame_bytes *= self.frames.learned.factor(key)
+        return Price(event_bytes, frame_bytes, event_bytes + frame_bytes, cpu_s * self.cpu.learned.factor(key))
 
-    def all(self, effort: Effort) -> tuple[Price, ...]:
-        """Return the prices of all rungs, by their number."""
-        row = self._rows.get(effort)
-        if row is None:
-            row = self._rows[effort] = tuple(self.of(rung, effort) for rung in Rung)
-        return row
+    def bought(self, rung: Rung, effort: Effort, active_s: float) -> None:
+        """Note that so many seconds of activity were recorded on a rung."""
+        event_bytes, frame_bytes, cpu_s, event_key, key = PRIORS[effort][rung]
+        hours = active_s / 3600
+        self.events.buy(event_key, event_bytes, hours)
+        self.frames.buy(key, frame_bytes, hours)
+        self.cpu.buy(key, cpu_s, hours)
 
-    def paid(
-        self, rung: Rung, effort: Effort, *, active_s: float, event_bytes: float, frame_bytes: float, cpu_s: float
-    ) -> None:
-        """Learn from what was recorded on a rung.
+    def paid(self, *, event_bytes: float = 0.0, frame_bytes: float = 0.0, cpu_s: float = 0.0) -> None:
+        """Learn from what the chunks cost that were made since the last call of their kind.
 
         Args:
-            rung, effort: of the plan under which it was recorded.
-            active_s: seconds of activity. event_bytes, frame_bytes: on the wire. cpu_s: of all own processes.
+            event_bytes, frame_bytes: on the wire. cpu_s: of all own processes.
         """
-        gathered = self._open.setdefault((rung, effort), [0.0, 0.0, 0.0, 0.0])
-        for index, value in enumerate((active_s / 3600, event_bytes, frame_bytes, cpu_s)):
-            gathered[index] += value
-        hours = gathered[0]
-        if hours < MIN_OBSERVED_H or (rung >= FIRST_WITH_FRAMES and not gathered[2] and hours < STILL_H):
-            return
-        del self._open[rung, effort]
-        prior_events, prior_frames, prior_cpu_s = _prior(rung, effort)
-        key = _key(rung, effort)
-        if prior_events:
-            self.events.learn(min(rung, Rung.EVENTS).name, gathered[1] / hours / prior_events, hours)
-        if prior_frames:
-            self.frames.learn(key, gathered[2] / hours / prior_frames, hours)
-        if prior_cpu_s and gathered[3]:
-            self.cpu.learn(key, gathered[3] / hours / prior_cpu_s, hours)
-        self._cache.clear()
-        self._rows.clear()
+        if event_bytes:
+            self.events.pay(event_bytes, least_hours=MIN_OBSERVED_H)
+        self.frames.pay(frame_bytes, least_hours=MIN_OBSERVED_H if frame_bytes else STILL_H)
+        if cpu_s:
+            self.cpu.pay(cpu_s, least_hours=MIN_OBSERVED_H)
 
 
-def _key(rung: Rung, effort: Effort) -> str:
-    return f"{rung.name}/{effort.name}"
-
-
-def _prior(rung: Rung, effort: Effort) -> tuple[float, float, float]:
+def _prior(rung: Rung, effort: Effort) -> tuple[float, float, float, str, str]:
+    """Return the priors of a rung (bytes of events, of frames, CPU seconds) and the keys of its learned factors."""
     small = effort is Effort.SMALL
     frame_bytes = FRAME_BYTES_H.get(rung, 0.0) * (SMALL_RATIO if small else 1.0)
     cpu_s = 0.0 if rung is Rung.NOTHING else EVENT_CPU_S_H
     if rung >= FIRST_WITH_FRAMES:
         cpu_s += FRAME_CPU_S_H[rung] * (SMALL_CPU_RATIO if small else 1.0)
-    return EVENT_BYTES_H[min(rung, Rung.EVENTS)], frame_bytes, cpu_s
+    events = min(rung, Rung.EVENTS)
+    return EVENT_BYTES_H[events], frame_bytes, cpu_s, events.name, f"{rung.name}/{effort.name}"
+
+
+PRIORS = tuple(tuple(_prior(rung, effort) for rung in Rung) for effort in Effort)
+"""By effort, then by rung."""

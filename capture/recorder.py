@@ -124,13 +124,20 @@ class Recorder:
             t_ms: source clock.
             kind: the vocabulary of docs/format.md.
             fields: its fields.
-            lasting: it holds until the next of its kind (focus, display, plan): the next drafts begin with it.
+            lasting: it holds until the next of its kind (focus): the next drafts begin with it.
         """
         row = Row(t_ms, kind, dict(fields))
         self._open(t_ms)
         if lasting:
             self._context[kind] = row
         self._rows.append(row)
+
+    def circumstance(self, t_ms: int, kind: str, fields: Mapping[str, Scalar]) -> None:
+        """Record what holds from now on (display, plan), without opening a draft for it: it is nothing that somebody did."""
+        row = Row(t_ms, kind, dict(fields))
+        self._context[kind] = row
+        if self._t0_ms is not None:
+            self._rows.append(row)
 
     def forget_context(self, kind: str) -> None:
         """Stop repeating the lasting row of `kind` (the focus left what may be recorded)."""

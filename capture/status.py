@@ -17,7 +17,7 @@ class Status:
         plan: the governor's plan in words. plan_reasons: why.
         recorded: since the start: pointer, keys, rows, frames.
         bytes: since the start: raw, encoded, sealed, wire.
-        chunks: closed, sent (acknowledged by the collector), waiting in the spool, held_back.
+        chunks: open, closed (since the start), sent (acknowledged by the collector), waiting in the spool.
         spool_bytes, spool_limit_bytes: the spool.
         budget: day_used, day_limit, month_used, month_limit, month_end, forecast_month (bytes; limits None = none).
         refused: what was not recorded, by reason.
@@ -96,7 +96,7 @@ def full(status: Status) -> str:
         f"bytes     {human_bytes(sizes.get('raw', 0))} raw, {human_bytes(sizes.get('encoded', 0))} encoded, "
         f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire",
         f"chunks    {chunks.get('closed', 0)} closed, {chunks.get('sent', 0)} in the archive, "
-        f"{chunks.get('waiting', 0)} waiting ({chunks.get('held_back', 0)} of them held back)",
+        f"{chunks.get('waiting', 0)} waiting, {chunks.get('open', 0)} open",
         f"spool     {human_bytes(status.spool_bytes)} of {human_bytes(status.spool_limit_bytes)}",
         f"network   {status.link}",
     ]

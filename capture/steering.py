@@ -25,8 +25,8 @@ MAX_STRETCH_S = 3600.0
 class Steering:
     """Keeps the plan in force.
 
-    State: the plan in force and its reasons, when the present stretch of activity began, seconds of activity and of CPU that the
-    governor has not been told of.
+    State: the plan in force and its reasons, when the present stretch of activity began, and the CPU time that the
+    governor has been told of.
 
     Args:
         governor: decides.
@@ -40,7 +40,6 @@ class Steering:
         self._apply = apply
         self._recheck: asyncio.TimerHandle | None = None
         self._since_ns: int | None = None
-        self._unpaid_s = 0.0
         self._cpu_s = 0.0
         self._asked = False
         self._decision: Decision[Plan] | None = None
@@ -102,7 +101,6 @@ class Steering:
         assert self._since_ns is not None  # noqa: S101 - both callers have looked
         active_s = min(MAX_STRETCH_S, (now_ns - self._since_ns) / NS_PER_S)
         self._since_ns = now_ns
-        self._unpaid_s += active_s
         self._governor.active(time.time_ns(), active_s, self._observe().link)
 
     def paid(self, *, event_bytes: int = 0, frame_bytes: int = 0) -> None:
@@ -115,13 +113,11 @@ class Steering:
             self._count_activity(time.monotonic_ns())
         cpu_s = time.process_time()
         self._governor.paid(
-            self.plan,
-            active_s=self._unpaid_s,
             event_bytes=1.1 * event_bytes,
             frame_bytes=1.1 * frame_bytes,
             cpu_s=cpu_s - self._cpu_s,
         )
-        self._unpaid_s, self._cpu_s = 0.0, cpu_s
+        self._cpu_s = cpu_s
         self.ask()
 
     def stop(self) -> None:

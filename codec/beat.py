@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-PERIODS_US = (16667, 15600, 13333, 10000, 8333, 8000, 6944, 6061, 4167, 4000, 2000, 1000)
-"""What an encoder chooses from, by number, in Hz: 60, Windows' timer, 75, 100, 120, 125, 144, 165, 240, 250, 500,
-1000."""
+PERIODS_US = (16667, 15600, 13333, 10000, 8333, 8000, 6944, 6061, 4167, 4000)
+"""What an encoder chooses from, by number: 60 Hz, Windows' timer, 75, 100, 120, 125, 144, 165, 240 and 250 Hz."""
 
 UNIT = 4096
 """Fractions of a millisecond."""

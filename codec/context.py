@@ -12,17 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.mixing import INPUTS, SQUASH, Model, Prior, block_ends, expand, expand_at
-from codec.rangecoder import TOP, BitDecoder, encode_bits
+from codec.rangecoder import PLAIN_BITS, SMALL, StepDecoder, encode_steps
 
 Ints = npt.NDArray[np.int64]
 
-MAX_ROWS = 1 << 16
-"""A bound on a decoder's time: some 20 µs each in plain Python. Chunks are closed long before."""
 ROWS_PER_BYTE = 16
 """A stream that says more is better off with method A, and a tiny one cannot claim much work."""
 SPARE_ROWS = 64
-
-_HALF = 32768
+BYTES_PER_ROW = 12
+"""A stream that needs more is noise, better off with method A, and its long numbers cost a decoder most."""
+SPARE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +44,8 @@ class Table:
 
 
 def admits(rows: int, code_bytes: int) -> bool:
-    """Tell whether a stream of so many rows may have a code of so many bytes."""
-    return rows <= min(MAX_ROWS, ROWS_PER_BYTE * code_bytes + SPARE_ROWS)
+    """Tell whether a stream of so many rows may have a code of so many bytes: neither too few nor too many."""
+    return rows <= ROWS_PER_BYTE * code_bytes + SPARE_ROWS and code_bytes <= BYTES_PER_ROW * rows + SPARE_BYTES
 
 
 def encode_table(prior: Prior, table: Table) -> bytes:
@@ -56,10 +55,10 @@ def encode_table(prior: Prior, table: Table) -> bytes:
         expand(field, symbols, contexts)
         for field, symbols, contexts in zip(prior.fields, table.symbols, table.contexts, strict=True)
     ]
-    keys, bits, ones = [], [], []
+    keys, steps, ones = [], [], []
     for index, decisions in enumerate(made):
         keys.append(decisions.row * (2 * len(made)) + 2 * index)
-        bits.append(decisions.bit)
+        steps.append(decisions.bit.astype(np.int64))
         ones.append(np.zeros(len(decisions.bit), np.int32))
     low = 0
     for end in block_ends(len(table)):
@@ -73,13 +72,15 @@ def encode_table(prior: Prior, table: Table) -> bytes:
             model.learn(np.concatenate(cells), np.concatenate(seen))
         low = end
     for index, (values, width) in enumerate(zip(table.extra, table.extra_bits, strict=True)):
-        row = np.repeat(np.arange(len(width)), width)
-        place = np.cumsum(width)[row] - np.arange(len(row)) - 1  # from the highest bit down to 0
+        pieces = -(-width // PLAIN_BITS)
+        row = np.repeat(np.arange(len(width)), pieces)
+        left = width[row] - (np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * PLAIN_BITS
+        some = np.minimum(left, PLAIN_BITS)
         keys.append(row * (2 * len(made)) + 2 * index + 1)
-        bits.append((values[row] >> place & 1).astype(np.int32))
-        ones.append(np.full(len(row), _HALF, np.int32))
+        steps.append((values[row] >> left - some & (1 << some) - 1) << 5 | some)
+        ones.append(np.zeros(len(row), np.int32))
     order = np.argsort(np.concatenate(keys), kind="stable")
-    return encode_bits(np.concatenate(bits)[order].tolist(), np.concatenate(ones)[order].tolist())
+    return encode_steps(np.concatenate(steps)[order].tolist(), np.concatenate(ones)[order].tolist())
 
 
 class TableReader:
@@ -94,7 +95,7 @@ class TableReader:
     def __init__(self, prior: Prior, code: bytes, rows: int) -> None:
         self.model = Model(prior)
         self.fields = prior.fields
-        self._decoder = BitDecoder(code)
+        self._decoder = StepDecoder(code)
         self._voice = memoryview(self.model.voice.data)
         self._symbols: list[list[int]] = [[] for _ in prior.fields]
         self._bases: list[list[tuple[int, ...]]] = [[] for _ in prior.fields]
@@ -111,7 +112,7 @@ class TableReader:
         field = self.fields[number]
         voice, rows, go = self._voice, field.rows, field.go
         decoder = self._decoder
-        low, high, code = decoder.low, decoder.high, decoder.code
+        width, code = decoder.width, decoder.code
         b0, b1, b2, b3, b4, b5 = bases
         node = 0
         while node >= 0:
@@ -128,28 +129,25 @@ class TableReader:
                 said = 2047
             elif said < -2048:
                 said = -2048
-            middle = low + ((high - low) * _SQUASH[said] >> 16)
-            if code <= middle:
-                high = middle
+            share = (width >> 16) * _SQUASH[said]
+            if code < share:
+                width = share
                 node = go[node][1]
             else:
-                low = middle + 1
+                code -= share
+                width -= share
                 node = go[node][0]
-            while not (low ^ high) & 0xFF0000000000:
-                low = low << 8 & TOP
-                high = high << 8 & TOP | 255
-                code = code << 8 & TOP | decoder.next_byte()
-        decoder.low, decoder.high, decoder.code = low, high, code
+            while width < SMALL:
+                width <<= 8
+                code = code << 8 | decoder.next_byte()
+        decoder.width, decoder.code = width, code
         self._symbols[number].append(~node)
         self._bases[number].append(bases)
         return ~node
 
     def plain(self, bits: int) -> int:
         """Decode an integer of so many plain bits."""
-        value = 0
-        for _ in range(bits):
-            value = value << 1 | self._decoder.bit(_HALF)
-        return value
+        return self._decoder.plain(bits) if bits else 0
 
     def row_done(self, rows: int) -> None:
         """Say that so many rows are decoded; at a block's end the model learns."""
@@ -159,7 +157,7 @@ class TableReader:
         cells, seen = [], []
         for field, symbols, bases in zip(self.fields, self._symbols, self._bases, strict=True):
             if symbols:
-                made = expand_at(field, np.array(symbols, np.int64), np.array(bases, np.int64).T)
+                made = expand_at(field, np.array(symbols, np.int64), np.array(bases, np.int32).T)
                 cells.append(made.cells.ravel())
                 seen.append(np.tile(made.bit, INPUTS))
                 symbols.clear()

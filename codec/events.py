@@ -14,7 +14,7 @@ from enum import IntEnum
 from codec import columns, motion_reader, rhythm
 from codec.errors import Corrupt, Truncated, Unsupported
 from codec.model import KeyEvents, PointerEvents
-from codec.strokes import pair, unpair
+from codec.strokes import Strokes, pair, unpair
 from codec.varint import Cursor, write_varint
 
 
@@ -127,9 +127,15 @@ def _decode_keys(method: int, stream: bytes) -> KeyEvents:
     if method == Method.NONE:
         return KeyEvents.empty()
     if method == Method.COLUMNS:
-        return unpair(columns.decode_strokes(stream))
+        return _typed(columns.decode_strokes(stream))
     if method == Method.CONTEXT:
-        return unpair(rhythm.decode_strokes(stream))
+        return _typed(rhythm.decode_strokes(stream))
     if method == Method.PLAIN:
         return columns.decode_keys(stream)
     raise Unsupported(f"key method {method} is not known to this build: upgrade the reader")
+
+
+def _typed(strokes: Strokes) -> KeyEvents:
+    keys = unpair(strokes)
+    columns.checked_times(keys.t_ms)
+    return keys

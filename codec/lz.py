@@ -28,7 +28,7 @@ def shipped(name: str) -> bytes:
 
 @cache
 def _dictionary(name: str) -> zstandard.ZstdCompressionDict | None:
-    return zstandard.ZstdCompressionDict(shipped(name), dict_type=zstandard.DICT_TYPE_FULLDICT) if name else None
+    return zstandard.ZstdCompressionDict(shipped(name), dict_type=zstandard.DICT_TYPE_AUTO) if name else None
 
 
 def compress(data: bytes, dictionary: str = "") -> bytes:

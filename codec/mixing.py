@@ -59,7 +59,7 @@ class Field:
     """One field's tree, contexts and weights.
 
     Attributes:
-        offsets: where each context's cells begin.
+        bases: of each context, int32 by its value: its first cell.
         nodes: inner nodes of the tree = cells per context value.
         path, bits: int32 (symbols, depth), the decisions that lead to a symbol. lengths: how many they are, and at the
             end a 0 for symbol -1, which is not coded.
@@ -67,7 +67,7 @@ class Field:
         weights: int64 (INPUTS, nodes), 65536 = 1. rows: the same by node, as tuples, for a decoder.
     """
 
-    offsets: Ints
+    bases: tuple[npt.NDArray[np.int32], ...]
     nodes: int
     path: npt.NDArray[np.int32]
     bits: npt.NDArray[np.int32]
@@ -77,13 +77,13 @@ class Field:
     rows: tuple[tuple[int, ...], ...]
 
 
-def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
+def build_field(splits: bytes, weights: Ints, bases: tuple[npt.NDArray[np.int32], ...]) -> Field:
     """Make a field from its tree's splits.
 
     Args:
         splits: one byte for each inner node, in pre-order: how many of the node's symbols lie on its 0 side.
         weights: (INPUTS, nodes).
-        offsets: (INPUTS,).
+        bases: of each context.
 
     Raises:
         Corrupt: the splits make no tree.
@@ -110,7 +110,7 @@ def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
     depth = int(lengths.max())
     padded = np.array([path + [(0, 0)] * (depth - len(path)) for path in paths], np.int32)
     return Field(
-        offsets=offsets,
+        bases=bases,
         nodes=len(go),
         path=padded[:, :, 0],
         bits=padded[:, :, 1],
@@ -123,10 +123,18 @@ def build_field(splits: bytes, weights: Ints, offsets: Ints) -> Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """What a model knows before the first event: the fields, and every cell's state. Shared: never written to."""
+    """What a model knows before the first event. Shared: never written to.
+
+    Attributes:
+        fields: in the order they are coded in.
+        cells: how many there are. Those of which something is known come first, and only they are in the columns.
+        lean: int16, a cell's chance of a 1, in 1/65536, less 32768. count: uint8, how often it was seen. voice: int16,
+            what it says, see `voices`. All three are 0 for a cell of which nothing is known.
+    """
 
     fields: tuple[Field, ...]
-    chance: npt.NDArray[np.uint16]
+    cells: int
+    lean: npt.NDArray[np.int16]
     count: npt.NDArray[np.uint8]
     voice: npt.NDArray[np.int16]
 
@@ -159,34 +167,37 @@ def expand(field: Field, symbols: Ints, contexts: Ints) -> Decisions:
         symbols: (n,), -1 for none.
         contexts: (INPUTS, n), each below its context's size.
     """
-    return expand_at(field, symbols, contexts * field.nodes + field.offsets[:, None])
+    return expand_at(
+        field, symbols, np.stack([base[values] for base, values in zip(field.bases, contexts, strict=True)])
+    )
 
 
-def expand_at(field: Field, symbols: Ints, bases: Ints) -> Decisions:
+def expand_at(field: Field, symbols: Ints, bases: npt.NDArray[np.int32]) -> Decisions:
     """Lay out the decisions of symbols, given the first cell of each context's value, (INPUTS, n)."""
     lengths = field.lengths[symbols]
     row = np.repeat(np.arange(len(symbols)), lengths)
     depth = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     symbol = symbols[row]
     node = field.path[symbol, depth]
-    cells = bases.astype(np.int32)[:, row] + node
+    cells = bases[:, row] + node
     return Decisions(row, node, field.bits[symbol, depth], cells)
 
 
 class Model:
     """Cells that learn.
 
-    State: chance, count and voice of every cell (see `Prior`), and a scratch array that is all zero between calls.
+    State: lean, count and voice of every cell (see `Prior`), and a scratch array that is all zero between calls.
     """
 
-    __slots__ = ("_scratch", "chance", "count", "fields", "voice")
+    __slots__ = ("_scratch", "count", "fields", "lean", "voice")
 
     def __init__(self, prior: Prior) -> None:
         self.fields = prior.fields
-        self.chance = prior.chance.copy()
-        self.count = prior.count.copy()
-        self.voice = prior.voice.copy()
-        self._scratch = np.zeros(len(self.chance), np.uint16)
+        # Zeros cost no memory until they are written to: most cells of which nothing is known never are.
+        self.lean, self.count = np.zeros(prior.cells, np.int16), np.zeros(prior.cells, np.uint8)
+        self.voice, self._scratch = np.zeros(prior.cells, np.int16), np.zeros(prior.cells, np.uint16)
+        known = len(prior.lean)
+        self.lean[:known], self.count[:known], self.voice[:known] = prior.lean, prior.count, prior.voice
 
     def ones(self, field: Field, node: npt.NDArray[np.int32], cells: npt.NDArray[np.int32]) -> Ints:
         """Return each decision's probability of a 1, in 1/65536.
@@ -214,11 +225,11 @@ class Model:
         self._scratch[cells] = 0
         news, ones = seen & 0xFF, seen >> 8
         old = self.count[cells].astype(np.int64)
-        chance = self.chance[cells].astype(np.int64)
+        chance = self.lean[cells].astype(np.int64) + 32768
         chance += ((ones << 16) - news * chance) * 2 // (2 * (old + news) + 1)
         chance = np.clip(chance, FLOOR, 65536 - FLOOR)
         count = np.minimum(old + news, COUNT_LIMIT)
-        self.chance[cells] = chance
+        self.lean[cells] = chance - 32768
         self.count[cells] = count
         self.voice[cells] = voices(chance, count)
 

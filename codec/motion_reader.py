@@ -9,7 +9,7 @@ import numpy as np
 
 from codec.beat import PERIODS_US, Beat, choose_period
 from codec.columns import MAX_TIME_MS, checked_axis, checked_times
-from codec.context import MAX_ROWS, TableReader, admits, encode_table
+from codec.context import TableReader, admits, encode_table
 from codec.errors import Corrupt
 from codec.mixing import Prior
 from codec.model import PointerEvents
@@ -53,6 +53,8 @@ from codec.prior import load_prior
 from codec.varint import Cursor, write_svarint, write_varint
 
 PRIOR = "pointer-1.prior"
+MAX_ROWS = 28672
+"""A bound on a decoder's time: some 25 µs each in plain Python. Browsers' busiest chunks of 5 min have 25,000."""
 
 
 def _signed(ladder: list[int]) -> list[int]:
@@ -105,7 +107,7 @@ def decode_pointer(stream: bytes) -> PointerEvents:
     t = cursor.svarint(limit=MAX_TIME_MS, name="a time")
     x, y = (cursor.svarint(limit=1 << 31, name="a position") for _ in range(2))
     code = cursor.rest()
-    if not count > 0 or not admits(count, len(code)):
+    if not count or not admits(count, len(code)):
         raise Corrupt(f"a pointer stream claims {count:,} events in {len(code):,} bytes")
     kinds, ts, xs, ys = _Reader(count, period, code).read(t, x, y)
     return PointerEvents(
@@ -123,24 +125,23 @@ def _clip(value: int) -> int:
 class _Reader:
     """Decodes one stream.
 
-    State: the table reader; what `read` keeps in its variables.
+    State: the table reader; of each field and context, each value's first cell; what `read` keeps in its variables.
     """
 
     def __init__(self, count: int, period: int, code: bytes) -> None:
         self.count = count
         self.period = period
         self.table = TableReader(prior(), code, count)
-        # Per field and context: (nodes, offset), so that a context's value v has its cells from v * nodes + offset.
-        self.at = [(field.nodes, *field.offsets.tolist()) for field in self.table.fields]
+        self.at = [[base.tolist() for base in field.bases] for field in self.table.fields]
 
     def read(self, t: int, x: int, y: int) -> tuple[list[int], list[int], list[int], list[int]]:
         """Decode all events, given the first one's time and place."""
         table, symbol, plain = self.table, self.table.symbol, self.table.plain
         beat = Beat(self.period, t)
-        nk, k0, k1, k2, k3, k4, k5 = self.at[KIND]
-        nt, t0, t1, t2, t3, t4, t5 = self.at[TIME]
-        na, a0, a1, a2, a3, a4, a5 = self.at[ACROSS]
-        nd, d0, d1, d2, d3, d4, d5 = self.at[DOWN]
+        k0, k1, k2, k3, k4, k5 = self.at[KIND]
+        t0, t1, t2, t3, t4, t5 = self.at[TIME]
+        a0, a1, a2, a3, a4, a5 = self.at[ACROSS]
+        d0, d1, d2, d3, d4, d5 = self.at[DOWN]
         kinds, ts, xs, ys = [], [], [], []
         kind1 = kind2 = gap1 = gap2 = size1 = size2 = sort1 = run = held = off1 = off2 = 0
         px1 = px2 = px3 = py1 = py2 = py3 = 0
@@ -149,12 +150,12 @@ class _Reader:
             kind = symbol(
                 KIND,
                 (
-                    k0 + nk * (kind1 * 8 + kind2),
-                    k1 + nk * ((kind1 * PACES + pace1) * 2 + (not size1)),
-                    k2 + nk * (kind1 * FINE_SIZES + _FINE[size1]),
-                    k3 + nk * ((held * RUNS + _RUN[run]) * 8 + kind1),
-                    k4 + nk * (_FINE[size1] * FINE_SIZES + _FINE[size2]),
-                    k5 + nk * (pace1 * PACES + _PACE[gap2]),
+                    k0[kind1 * 8 + kind2],
+                    k1[(kind1 * PACES + pace1) * 2 + (not size1)],
+                    k2[kind1 * FINE_SIZES + _FINE[size1]],
+                    k3[(held * RUNS + _RUN[run]) * 8 + kind1],
+                    k4[_FINE[size1] * FINE_SIZES + _FINE[size2]],
+                    k5[pace1 * PACES + _PACE[gap2]],
                 ),
             )
             if kind == KIND_ESCAPE:
@@ -169,12 +170,12 @@ class _Reader:
                 value = symbol(
                     TIME,
                     (
-                        t0 + nt * (state * AHEADS + beats),
-                        t1 + nt * ((sort * GAPS + short1) * PACES + _PACE[gap2]),
-                        t2 + nt * ((state * SIZES + _SIZE[size1]) * PACES + pace1),
-                        t3 + nt * ((state * OFFS + off1 + 3) * OFFS + off2 + 3),
-                        t4 + nt * ((sort * AHEADS + beats) * OFFS + off2 + 3),
-                        t5 + nt * ((sort * AHEADS + beats) * PACES + pace1),
+                        t0[state * AHEADS + beats],
+                        t1[(sort * GAPS + short1) * PACES + _PACE[gap2]],
+                        t2[(state * SIZES + _SIZE[size1]) * PACES + pace1],
+                        t3[(state * OFFS + off1 + 3) * OFFS + off2 + 3],
+                        t4[(sort * AHEADS + beats) * OFFS + off2 + 3],
+                        t5[(sort * AHEADS + beats) * PACES + pace1],
                     ),
                 )
                 gap = plain(TIME_BITS[value])
@@ -195,17 +196,15 @@ class _Reader:
                 value = symbol(
                     ACROSS,
                     (
-                        a0 + na * ((_FINE[dx1] * PACES + pace) * STATES + state),
-                        a1 + na * (_FINE[dx1] * FINES + _FINE_OF[dx2]),
-                        a2 + na * ((_ROUGH[dx1] * 9 + _ROUGH[dy1]) * PACES + pace),
-                        a3
-                        + na
-                        * (
+                        a0[(_FINE[dx1] * PACES + pace) * STATES + state],
+                        a1[_FINE[dx1] * FINES + _FINE_OF[dx2]],
+                        a2[(_ROUGH[dx1] * 9 + _ROUGH[dy1]) * PACES + pace],
+                        a3[
                             (_FINE[on_x if on_x < CLIP else CLIP] * ROUGHS + _ROUGH_OF[_clip(dx1 - dx2)]) * STATES
                             + state
-                        ),
-                        a4 + na * ((_ROUGH[dx1] * ROUGHS + _ROUGH_OF[dx2]) * COARSES + _COARSE_OF[dx3]),
-                        a5 + na * (_FINE_OF[_clip(ahead_x)] * PACES + pace),
+                        ],
+                        a4[(_ROUGH[dx1] * ROUGHS + _ROUGH_OF[dx2]) * COARSES + _COARSE_OF[dx3]],
+                        a5[_FINE_OF[_clip(ahead_x)] * PACES + pace],
                     ),
                 )
                 step = self.step(value, toward_x)
@@ -217,17 +216,15 @@ class _Reader:
                 value = symbol(
                     DOWN,
                     (
-                        d0 + nd * ((_FINE[dy1] * PACES + pace) * STATES + state),
-                        d1 + nd * (_FINE_OF[line] * SPREADS + spread),
-                        d2 + nd * (_FINE[dy1] * FINES + _FINE_OF[dy2]),
-                        d3 + nd * ((_ROUGH[dy1] * ROUGHS + _ROUGH_OF[here]) * 9 + _ROUGH[dx1]),
-                        d4
-                        + nd
-                        * (
+                        d0[(_FINE[dy1] * PACES + pace) * STATES + state],
+                        d1[_FINE_OF[line] * SPREADS + spread],
+                        d2[_FINE[dy1] * FINES + _FINE_OF[dy2]],
+                        d3[(_ROUGH[dy1] * ROUGHS + _ROUGH_OF[here]) * 9 + _ROUGH[dx1]],
+                        d4[
                             (_FINE[on_y if on_y < CLIP else CLIP] * ROUGHS + _ROUGH_OF[_clip(here - on_x)]) * STATES
                             + state
-                        ),
-                        d5 + nd * ((_ROUGH[dy1] * ROUGHS + _ROUGH_OF[dy2]) * SPREADS + spread),
+                        ],
+                        d5[(_ROUGH[dy1] * ROUGHS + _ROUGH_OF[dy2]) * SPREADS + spread],
                     ),
                 )
                 step = self.step(value, toward_y)

@@ -20,6 +20,8 @@ from codec.mixing import INPUTS, PRIOR_COUNTS, SQUASH, Prior, build_field, voice
 MAX_PRIOR_BYTES = 1 << 24
 WEIGHT_UNIT = 16
 """A stored weight of 4096 is 1, which the mixer calls 65536."""
+KNOWN_FROM = (6, 12, 30, 100)
+"""How many decisions of the training give a cell the levels 1 to 4; fewer are not worth the bytes."""
 CHANCE_STEP = 32
 """A stored chance q stands for the squash of 32 q."""
 
@@ -46,29 +48,53 @@ def read_prior(data: bytes, symbols: Sequence[int], sizes: Sequence[Sequence[int
     except zstandard.ZstdError as error:
         raise Corrupt(f"a prior cannot be decompressed ({error})") from None
     place = 0
-    fields = []
-    cells = 0
-    for count, field_sizes in zip(symbols, sizes, strict=True):
+    parts = []
+    for count in symbols:
         nodes = count - 1
-        splits = raw[place : place + nodes]
-        place += nodes
-        stored = raw[place : place + 2 * INPUTS * nodes]
-        if len(stored) != 2 * INPUTS * nodes:
+        end = place + nodes + 2 * INPUTS * nodes
+        if len(raw) < end:
             raise Corrupt("a prior ends within its weights", offset=len(raw))
-        place += len(stored)
-        weights = np.frombuffer(stored, "<i2").astype(np.int64).reshape(INPUTS, nodes) * WEIGHT_UNIT
-        offsets = np.cumsum([0, *(size * nodes for size in field_sizes)]) + cells
-        fields.append(build_field(splits, weights, offsets[:-1]))
-        cells = int(offsets[-1])
+        weights = np.frombuffer(raw[place + nodes : end], "<i2").astype(np.int64).reshape(INPUTS, nodes) * WEIGHT_UNIT
+        parts.append((raw[place : place + nodes], weights))
+        place = end
+    cells = sum((count - 1) * sum(row) for count, row in zip(symbols, sizes, strict=True))
     levels = np.frombuffer(raw, np.uint8, cells, place) if len(raw) >= place + cells else np.empty(0, np.uint8)
     seen = np.flatnonzero(levels)
     if len(levels) != cells or len(raw) != place + cells + len(seen) or int(levels.max()) >= len(PRIOR_COUNTS):
         raise Corrupt("a prior's cells do not fit its fields", offset=place)
+    bases, known = _known_first(levels, symbols, sizes)
     told = SQUASH[np.frombuffer(raw, np.int8, len(seen), place + cells).astype(np.int64) * CHANCE_STEP + 2048]
     counts = np.array(PRIOR_COUNTS)[levels[seen]]
-    chance, counted, voice = np.full(cells, 32768, np.uint16), np.zeros(cells, np.uint8), np.zeros(cells, np.int16)
-    chance[seen], counted[seen], voice[seen] = told, counts, voices(told, counts)
-    return Prior(tuple(fields), chance, counted, voice)
+    at = known[seen]
+    size = int(at.max()) + 1 if len(at) else 0
+    lean, counted, voice = np.zeros(size, np.int16), np.zeros(size, np.uint8), np.zeros(size, np.int16)
+    lean[at], counted[at], voice[at] = told - 32768, counts, voices(told, counts)
+    fields = [build_field(splits, weights, base) for (splits, weights), base in zip(parts, bases, strict=True)]
+    return Prior(tuple(fields), cells, lean, counted, voice)
+
+
+def _known_first(
+    levels: npt.NDArray[np.uint8], symbols: Sequence[int], sizes: Sequence[Sequence[int]]
+) -> tuple[list[tuple[npt.NDArray[np.int32], ...]], npt.NDArray[np.int32]]:
+    """Give every context value its cells, those of which something is known first: a model copies only them.
+
+    Args:
+        levels: of every cell, in the file's order.
+
+    Returns:
+        Of each field and context, each value's first cell; and where each cell of the file's order went.
+    """
+    values = [sum(row) for row in sizes]
+    widths = np.repeat([count - 1 for count in symbols], values)  # of each value's cells
+    starts = np.cumsum(widths) - widths
+    order = np.argsort(np.add.reduceat(levels != 0, starts) == 0, kind="stable")
+    first = np.empty(len(widths), np.int64)
+    first[order] = np.cumsum(widths[order]) - widths[order]
+    went = (np.repeat(first - starts, widths) + np.arange(len(levels))).astype(np.int32)
+    bases = []
+    for row, of_field in zip(sizes, np.split(first.astype(np.int32), np.cumsum(values)[:-1]), strict=True):
+        bases.append(tuple(np.split(of_field, np.cumsum(row)[:-1])))
+    return bases, went
 
 
 def write_prior(
@@ -83,7 +109,7 @@ def write_prior(
         splits: of each field's tree. weights: of each field, (INPUTS, nodes), 1.0 = 1.
         seen: of each cell, how many decisions. ones: how many of them were 1.
     """
-    level = np.searchsorted(np.array((3, 8, 20, 100)), seen, side="right").astype(np.uint8)
+    level = np.searchsorted(np.array(KNOWN_FROM), seen, side="right").astype(np.uint8)
     told = np.flatnonzero(level)
     chance = (ones[told] + 0.4) / (seen[told] + 0.8)
     stretched = np.log(chance / (1 - chance)) * 256 / CHANCE_STEP

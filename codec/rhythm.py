@@ -12,8 +12,7 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
-from codec.columns import MAX_KEY_EVENTS
-from codec.context import MAX_ROWS, Table, TableReader, admits, encode_table
+from codec.context import Table, TableReader, admits, encode_table
 from codec.errors import Corrupt
 from codec.mixing import Prior
 from codec.motion import bits_of, ladder, octaves
@@ -24,6 +23,8 @@ from codec.varint import Cursor, write_svarint
 Ints = npt.NDArray[np.int64]
 
 PRIOR = "keys-1.prior"
+MAX_ROWS = 1 << 14
+"""Strokes: a bound on a decoder's time, some 50 µs each in plain Python. Fast typing has 2,500 in 5 min."""
 CODE, GAP, GAP_PHASE, HOLD, HOLD_PHASE = range(5)
 """The fields, in the order they are coded in."""
 
@@ -202,9 +203,9 @@ def encode_strokes(strokes: Strokes) -> bytes | None:
     """Encode paired keystrokes by method B.
 
     Returns:
-        The stream, or None where the method does not admit so many (or no) strokes in so few bytes.
+        The stream, or None where the method does not admit so many (or no) strokes, or in so few bytes.
     """
-    if not 0 < len(strokes) <= MAX_ROWS:
+    if not 0 < len(strokes) <= MAX_ROWS or max(len(strokes.orphans), len(strokes.swaps)) > MAX_ROWS:
         return None
     out = bytearray()
     write_extras(out, strokes)
@@ -220,7 +221,7 @@ def decode_strokes(stream: bytes) -> Strokes:
         Truncated, Corrupt, TooLarge: the stream is not one that it writes.
     """
     cursor = Cursor(stream, "a key stream")
-    strokes = read_extras(cursor, limit=MAX_KEY_EVENTS)
+    strokes = read_extras(cursor, limit=MAX_ROWS)
     first_gap = cursor.svarint(limit=1 << 41, name="a time")
     code = cursor.rest()
     if not len(strokes) or not admits(len(strokes), len(code)):
@@ -244,8 +245,7 @@ def decode_strokes(stream: bytes) -> Strokes:
 
 
 def _symbol(table: TableReader, number: int, contexts: tuple[int, ...]) -> int:
-    field = table.fields[number]
-    a, b, c, d, e, f = (o + field.nodes * v for o, v in zip(field.offsets.tolist(), contexts, strict=True))
+    a, b, c, d, e, f = (int(base[v]) for base, v in zip(table.fields[number].bases, contexts, strict=True))
     return table.symbol(number, (a, b, c, d, e, f))
 
 

@@ -25,7 +25,7 @@ MAX_FIELDS = 64
 MAX_CONTENT_BYTES = 1 << 21
 """Decompressed. A title is at most some hundred bytes, and a chunk is minutes."""
 MAX_SECTION_BYTES = MAX_CONTENT_BYTES + (1 << 16)
-DICTIONARY = ""
+DICTIONARY = "rows-1.zdict"
 
 _STRING, _INT, _FLOAT, _FALSE, _TRUE, _BYTES, _NONE, _BIG = range(8)
 """Types of a field, as stored in a shape. A bool or None is its own type and has no column."""
@@ -45,6 +45,14 @@ def encode_rows(rows: Sequence[Row]) -> bytes:
     Raises:
         TooLarge: beyond these bounds: close the chunk earlier.
     """
+    frame = lz.compress(row_content(rows), DICTIONARY)
+    out = bytearray((FORMAT,))
+    write_varint(out, len(frame))
+    return bytes(out) + frame
+
+
+def row_content(rows: Sequence[Row]) -> bytes:
+    """Return what `encode_rows` compresses; raises like it."""
     if len(rows) > MAX_ROWS:
         raise TooLarge("the number of rows of one chunk", actual=len(rows), limit=MAX_ROWS)
     strings: dict[str, int] = {}
@@ -61,13 +69,17 @@ def encode_rows(rows: Sequence[Row]) -> bytes:
         write_varint(picks, numbers.setdefault(shape, len(numbers)))
         last = row.t_ms
     heads, columns = bytearray(), bytearray()
-    for (kind, fields), members in shapes.items():
+    for kind, fields in shapes:
         write_varint(heads, strings.setdefault(kind, len(strings)))
         heads.append(len(fields))
         for name, kind_of_value in fields:
             write_varint(heads, strings.setdefault(name, len(strings)))
             heads.append(kind_of_value)
-            _write_column(columns, kind_of_value, [row.fields[name] for row in members], strings)
+    for (_, fields), members in shapes.items():
+        table = [list(row.fields.values()) for row in members]
+        like = _alike([values[0] for values in table] if fields else [])
+        for place, (_, kind_of_value) in enumerate(fields):
+            _write_column(columns, kind_of_value, [values[place] for values in table], like if place else [], strings)
     content = bytearray()
     for count in (len(rows), len(shapes), len(strings)):
         write_varint(content, count)
@@ -83,10 +95,7 @@ def encode_rows(rows: Sequence[Row]) -> bytes:
     content += b"".join((*encoded, heads, picks, times, columns))
     if len(content) > MAX_CONTENT_BYTES:
         raise TooLarge("the size of one chunk's rows", actual=len(content), limit=MAX_CONTENT_BYTES)
-    frame = lz.compress(bytes(content), DICTIONARY)
-    out = bytearray((FORMAT,))
-    write_varint(out, len(frame))
-    return bytes(out) + frame
+    return bytes(content)
 
 
 def decode_rows(section: bytes) -> list[Row]:
@@ -120,11 +129,15 @@ def _decode_content(cursor: Cursor) -> list[Row]:
     sizes = [cursor.varint(limit=cursor.left_bytes, name="a string's length") for _ in range(string_count)]
     strings = [_text(cursor.take(size, name="a string")) for size in sizes]
     shapes: list[Shape] = []
+    total = 0
     for _ in range(shape_count):
         kind = _pick(strings, cursor)
         width = cursor.byte()
         if width > MAX_FIELDS:
             raise TooLarge("the number of fields of a row", actual=width, limit=MAX_FIELDS)
+        total += width
+        if total > MAX_VALUES:  # each shape has a row
+            raise TooLarge("the number of values of a rows section", actual=total, limit=MAX_VALUES)
         shapes.append((kind, tuple((_pick(strings, cursor), cursor.byte()) for _ in range(width))))
     picks = [cursor.varint(limit=max(shape_count - 1, 0), name="a shape") for _ in range(count)]
     times: list[int] = []
@@ -135,13 +148,19 @@ def _decode_content(cursor: Cursor) -> list[Row]:
     members = [0] * shape_count
     for pick in picks:
         members[pick] += 1
+    if 0 in members:
+        raise Corrupt("a rows section has a shape without rows", offset=cursor.offset)
     total = sum(members[index] * len(fields) for index, (_, fields) in enumerate(shapes))
     if total > MAX_VALUES:
         raise TooLarge("the number of values of a rows section", actual=total, limit=MAX_VALUES)
-    values = [
-        [_read_column(cursor, kind_of_value, members[index], strings) for _, kind_of_value in fields]
-        for index, (_, fields) in enumerate(shapes)
-    ]
+    source = _Strings(strings, len({kind for kind, _ in shapes} | {name for _, fields in shapes for name, _ in fields}))
+    values: list[list[list[Scalar]]] = []
+    for index, (_, fields) in enumerate(shapes):
+        table: list[list[Scalar]] = []
+        for place, (_, kind_of_value) in enumerate(fields):
+            like = _alike(table[0]) if place else list(range(-1, members[index] - 1))
+            table.append(_read_column(cursor, kind_of_value, like, source))
+        values.append(table)
     if cursor.left_bytes:
         raise Corrupt("a rows section has content after its end", offset=cursor.offset)
     rows: list[Row] = []
@@ -166,34 +185,80 @@ def _type(value: Scalar) -> int:
     return _FLOAT if isinstance(value, float) else _BYTES
 
 
-def _write_column(out: bytearray, kind: int, values: Sequence[Scalar], strings: dict[str, int]) -> None:
-    last = 0
-    for value in values:
+def _alike(firsts: Sequence[Scalar]) -> list[int]:
+    """Return, for each row, the latest row before it with an equal first field, else the row before it (-1: none).
+
+    Equal means of the same type, too; the rest of such a row is likely the same: the same window, the same place.
+    """
+    latest: dict[tuple[type, Scalar], int] = {}
+    like = []
+    for index, first in enumerate(firsts):
+        like.append(latest.get((type(first), first), index - 1))
+        latest[type(first), first] = index
+    return like
+
+
+_AS_BEFORE, _NEW, _OLD = range(3)
+"""A string: the one of the row that is like this one; the next that was not used yet; or, from 2 on, any by number."""
+
+
+def _write_column(
+    out: bytearray, kind: int, values: Sequence[Scalar], like: Sequence[int], strings: dict[str, int]
+) -> None:
+    for index, value in enumerate(values):
+        like_index = like[index] if like else index - 1
+        before = values[like_index] if like_index >= 0 else None
         if isinstance(value, str):
-            write_varint(out, strings.setdefault(value, len(strings)))
+            if value == before:
+                out.append(_AS_BEFORE)
+            elif value not in strings:
+                strings[value] = len(strings)
+                out.append(_NEW)
+            else:
+                write_varint(out, _OLD + strings[value])
         elif isinstance(value, float):
             out += struct.pack("<d", value)
         elif isinstance(value, bytes):
             write_varint(out, len(value))
             out += value
         elif kind == _INT and isinstance(value, int):
-            write_svarint(out, value - last)
-            last = value
+            write_svarint(out, value - (before if isinstance(before, int) else 0))
         elif kind == _BIG and isinstance(value, int):
             raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
             write_varint(out, len(raw))
             out += raw
 
 
-def _read_column(cursor: Cursor, kind: int, count: int, strings: list[str]) -> list[Scalar]:
-    if kind == _STRING:
-        return [_pick(strings, cursor) for _ in range(count)]
-    if kind == _INT:
-        column: list[Scalar] = []
-        value = 0
-        for _ in range(count):
-            value += cursor.svarint(name="an integer")
-            column.append(value)
+class _Strings:
+    """The section's strings, and the number of the next that no column has used."""
+
+    def __init__(self, texts: list[str], used: int) -> None:
+        self.texts = texts
+        self.used = used
+
+    def read(self, cursor: Cursor, before: Scalar) -> str:
+        """Read one string of a column."""
+        index = cursor.varint(limit=len(self.texts) + _OLD, name="a string's number")
+        if index == _AS_BEFORE and isinstance(before, str):
+            return before
+        if index == _NEW:
+            index = self.used + _OLD
+            self.used += 1
+        if not _OLD <= index < len(self.texts) + _OLD:
+            raise Corrupt(f"a rows section of {len(self.texts)} strings has no such one", offset=cursor.offset)
+        return self.texts[index - _OLD]
+
+
+def _read_column(cursor: Cursor, kind: int, like: Sequence[int], strings: _Strings) -> list[Scalar]:
+    count = len(like)
+    column: list[Scalar] = []
+    if kind in (_STRING, _INT):
+        for index, like_index in enumerate(like):
+            before = column[like_index] if 0 <= like_index < index else None
+            if kind == _STRING:
+                column.append(strings.read(cursor, before))
+            else:
+                column.append(cursor.svarint(name="an integer") + (before if isinstance(before, int) else 0))
         return column
     if kind == _FLOAT:
         return [struct.unpack("<d", cursor.take(8, name="a float"))[0] for _ in range(count)]

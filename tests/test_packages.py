@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -126,3 +127,30 @@ def test_every_need_has_a_sign_a_weight_and_a_reason() -> None:
         assert sign.split(":")[0] in {"cmd", "lib", "file"}, line
         assert weight in {"must", "may"}, line
         assert reason, package
+
+
+def test_every_program_that_a_test_needs_is_installed_by_the_script() -> None:
+    table = SCRIPT.read_text().split("cat <<'LIST'\n")[1].split("\nLIST\n")[0]
+    installed = {program for signs in re.findall(r"cmd:(\S+)", table) for program in signs.split(",")}
+    installed |= PARTS.keys()
+    asked: dict[str, str] = {}
+    for path in sorted(SCRIPT.parent.parent.glob("tests/**/*.py")):
+        if path.name != Path(__file__).name:
+            for call in re.findall(r"\b(?:needs?|which)\(([^()]*)\)", path.read_text()):
+                asked |= dict.fromkeys(re.findall(r"\"([\w.-]+)\"", call), path.name)
+    assert "xdotool" in asked, "the search finds nothing any more"
+    missing = {program: name for program, name in asked.items() if program not in installed}
+    assert not missing, f"tests would be skipped where these are not installed: {missing}"
+
+
+PARTS = {
+    "dbus-monitor": "dbus",
+    "mount": "every Debian",
+    "nsenter": "util-linux",
+    "NetworkManager": "network-manager",
+    "sudo": "optional",
+    "umockdev-wrapper": "umockdev",
+    "xwininfo": "x11-utils",
+    "xdpyinfo": "x11-utils",
+}
+"""Programs that come with a package whose sign is another one."""

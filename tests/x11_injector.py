@@ -86,6 +86,15 @@ class Injector:
         before, after = self._fake(KEY_PRESS if down else KEY_RELEASE, self._keycodes[keysym])
         self.truth.keys.append((down, class_name, before, after))
 
+    def sweep(self, steps: int) -> None:
+        """Move to the right without ever asking the server for an answer, which would make it hand out what it holds."""
+        for step in range(steps):
+            before = time.monotonic_ns() / 1e6
+            self._test.FakeInput(MOTION, ABSOLUTE, 0, self._root, step, 20, 0)
+            self._connection.flush()
+            time.sleep(0.001)
+            self.truth.pointer.append((0, step, 20, before, time.monotonic_ns() / 1e6))
+
     def close(self) -> None:
         self._connection.disconnect()
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-from transport import wire
 from transport.errors import QuotaExceeded
 from transport.limits import Lease, Link, Refusal
 from transport.metering import Meter, Settlement
@@ -39,8 +38,14 @@ class Disk(Protocol):
 class Account:
     """See the module. One per connection."""
 
-    def __init__(self, ledger: Ledger, disk: Disk) -> None:
+    def __init__(self, ledger: Ledger, disk: Disk, clock_ns: Callable[[], int]) -> None:
+        """Open an account.
+
+        Args:
+            ledger: see there. disk: runs its work. clock_ns: the clock that the ledger was opened with.
+        """
         self.meter = Meter()
+        self._clock_ns = clock_ns
         self._ledger = ledger
         self._disk = disk
         self._kinds = {"events": 0, "screens": 0}
@@ -57,7 +62,7 @@ class Account:
         missing = self.meter.missing(bound_bytes)
         if not missing:
             return
-        wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+        wall_ns, mono_ns = time.time_ns(), self._clock_ns()
         answer = await self._disk(
             lambda: self._ledger.reserve(
                 missing, link=link, wall_ns=wall_ns, mono_ns=mono_ns, events_only=value >= EVENTS_VALUE
@@ -67,17 +72,21 @@ class Account:
             raise QuotaExceeded(answer.reasons, retry_wall_ns=answer.retry_wall_ns)
         self.meter.add(answer.id, answer.reserved_bytes)
 
-    def note_sent(self, value: int, size_bytes: int) -> None:
-        """Note what kind of bytes were sent."""
+    def note_kind(self, value: int, size_bytes: int) -> None:
+        """Note what kind of bytes are being sent; settlements are split by it."""
         self._kinds["events" if value >= EVENTS_VALUE else "screens"] += size_bytes
 
     async def settle(self) -> None:
         """Settle what is not needed any more."""
         await self._write(self.meter.settle())
 
-    async def close(self, connection: Connection | None) -> None:
-        """Settle everything. connection: None when none came about."""
-        used = wire.FAILED_CONNECT_BYTES if connection is None else connection.wire_bytes()
+    async def close(self, connection: Connection | None, failed_bytes: int) -> None:
+        """Settle everything.
+
+        Args:
+            connection: None when none came about. failed_bytes: what the attempts cost then.
+        """
+        used = failed_bytes if connection is None else connection.wire_bytes()
         if used is None:
             await self._write(self.meter.close_pessimistically())
         else:
@@ -92,17 +101,16 @@ class Account:
                 kinds[kind] = min(size, rest)
                 self._kinds[kind] -= kinds[kind]
                 rest -= kinds[kind]
-            await self._disk(_settling(self._ledger, settlement, kinds))
+            await self._disk(self._settling(settlement, kinds))
 
+    def _settling(self, settlement: Settlement, kinds: Mapping[str, int]) -> Callable[[], None]:
+        def work() -> None:
+            self._ledger.settle(
+                settlement.lease_id,
+                settlement.used_bytes,
+                wall_ns=time.time_ns(),
+                mono_ns=self._clock_ns(),
+                kinds=kinds,
+            )
 
-def _settling(ledger: Ledger, settlement: Settlement, kinds: Mapping[str, int]) -> Callable[[], None]:
-    def work() -> None:
-        ledger.settle(
-            settlement.lease_id,
-            settlement.used_bytes,
-            wall_ns=time.time_ns(),
-            mono_ns=time.monotonic_ns(),
-            kinds=kinds,
-        )
-
-    return work
+        return work

@@ -11,20 +11,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from codec.model import DEVICE_PATTERN, ChunkId
-from transport.errors import Missing, StorageFailed, TooLarge
-from transport.fs import Files, Open, opened, read_file, write_all
+from transport.errors import Busy, Missing, StorageFailed, TooLarge
+from transport.fs import Files, Handle, Open, opened, read_file, write_all
 
 CHUNKS_PER_FOLDER = 1024
 MAX_OBJECT_BYTES = 64 << 20
 """What is read back at most; anything larger is not a chunk of ours."""
+
+WRITERS = 256
+"""Processes that write at once, at most."""
 
 SUFFIX = ".chunk"
 INCOMING = ".incoming"
@@ -69,16 +70,17 @@ class FolderStore:
         self._files = files
         self.root = root
         self._known: set[Path] = set()
-        self._token = f"{os.getpid():x}-{secrets.token_hex(4)}"
+        self._slot: tuple[int, Handle] | None = None
         try:
             for folder in (root, root / INCOMING, root / QUARANTINE):
                 files.make_dir(folder)
             files.sync_dir(root)
             kept = files.list_dir(root / QUARANTINE)
+            sizes = [self._size_of(root / QUARANTINE / name) for name in kept]
         except OSError as error:
             raise _failed("the archive cannot be opened", root, error) from error
         self._quarantined = len(kept)
-        self._quarantined_bytes = sum((root / QUARANTINE / name).stat().st_size for name in kept)
+        self._quarantined_bytes = sum(sizes)
 
     def path_of(self, chunk_id: ChunkId) -> Path:
         """Return where a chunk lies."""
@@ -176,7 +178,7 @@ class FolderStore:
             return self._write_and_link(path, data, number)
 
     def _write_and_link(self, path: Path, data: bytes, number: int) -> bool:
-        incoming = self.root / INCOMING / f"{self._token}-{number}"
+        incoming = self.root / INCOMING / f"{self._own_slot()}-{number}"
         with contextlib.suppress(FileNotFoundError):
             self._files.unlink(incoming)
         try:
@@ -192,6 +194,21 @@ class FolderStore:
             with contextlib.suppress(OSError):
                 self._files.unlink(incoming)
 
+    def _own_slot(self) -> int:
+        """Return a number that no other writer has, and clear what a killed one left under it."""
+        if self._slot is None:
+            folder = self.root / INCOMING
+            for number in range(WRITERS):
+                with contextlib.suppress(Busy):
+                    self._slot = number, self._files.lock(folder / f"{number}.lock")
+                    break
+            else:
+                raise OSError(errno.EMFILE, f"{WRITERS} writers are at work already")
+            for name in self._files.list_dir(folder):
+                if name.startswith(f"{self._slot[0]}-"):
+                    self._files.unlink(folder / name)
+        return self._slot[0]
+
     def _make_folders(self, folder: Path) -> None:
         """Make a chunk's folders durably, once."""
         if folder in self._known:
@@ -202,6 +219,10 @@ class FolderStore:
         if len(self._known) >= CHUNKS_PER_FOLDER:
             self._known.clear()
         self._known.add(folder)
+
+    def _size_of(self, path: Path) -> int:
+        with opened(self._files, path, Open.READ) as handle:
+            return handle.size_bytes()
 
     def _names(self, folder: Path) -> Iterable[str]:
         try:

@@ -8,6 +8,8 @@ from typing import Final
 from transport.limits import COUNTED_LINKS, Link, Span
 from transport.periods import Calendar
 
+SCOPES: Final = (None, *COUNTED_LINKS)
+"""None: all links together."""
 KEPT_DAYS: Final = 70
 """Two billing periods and a week: what a period's sum, a clock set back and the forecast can ask for."""
 MAX_DAYS: Final = 400
@@ -26,8 +28,8 @@ class Book:
         self.day = -1
         self.period = (0, 0)
         self.day_end_ns = self.period_end_ns = 0
-        self.in_day = dict.fromkeys(COUNTED_LINKS, 0)
-        self.in_month = dict.fromkeys(COUNTED_LINKS, 0)
+        self.in_day: dict[Link | None, int] = dict.fromkeys(SCOPES, 0)
+        self.in_month: dict[Link | None, int] = dict.fromkeys(SCOPES, 0)
 
     def turn_to(self, day: int) -> None:
         """Make `day` the running day."""
@@ -35,27 +37,31 @@ class Book:
         self.period = self.calendar.billing_period(day)
         self.day_end_ns = self.calendar.end_ns(day)
         self.period_end_ns = self.calendar.start_ns(self.period[1])
-        self.in_day = dict.fromkeys(COUNTED_LINKS, 0) | self.days.get(day, {})
-        self.in_month = dict.fromkeys(COUNTED_LINKS, 0)
+        self.in_day = dict.fromkeys(SCOPES, 0)
+        self.in_month = dict.fromkeys(SCOPES, 0)
         first, after = self.period
         for that_day, by_link in self.days.items():
             if first <= that_day < after:
                 for link, count in by_link.items():
-                    self.in_month[link] += count
+                    self._count(that_day, link, count)
 
     def add(self, day: int, link: Link, count: int) -> None:
         """Count bytes (negative: give back) in a day."""
         by_link = self.days.setdefault(day, {})
         by_link[link] = by_link.get(link, 0) + count
+        if self.period[0] <= day < self.period[1]:
+            self._count(day, link, count)
+
+    def _count(self, day: int, link: Link, count: int) -> None:
+        self.in_month[link] += count
+        self.in_month[None] += count
         if day == self.day:
             self.in_day[link] += count
-        if self.period[0] <= day < self.period[1]:
-            self.in_month[link] += count
+            self.in_day[None] += count
 
     def used(self, span: Span, link: Link | None) -> int:
         """Return the bytes of the running day or period, of one class of links or (None) of all."""
-        counts = self.in_day if span is Span.DAY else self.in_month
-        return sum(counts.values()) if link is None else counts[link]
+        return self.in_day[link] if span is Span.DAY else self.in_month[link]
 
     def end_ns(self, span: Span) -> int:
         """Return when the running day or period ends, by this book's clock."""
@@ -76,7 +82,7 @@ class Book:
         """
         first = max(first_day, self.day - FORECAST_DAYS)
         known = [(day % 7, sum(self.days.get(day, {}).values())) for day in range(first, self.day)]
-        today = sum(self.in_day.values())
+        today = self.in_day[None]
         if not known:
             known = [(self.day % 7, today)]
         overall = sum(count for _, count in known) / len(known)
@@ -86,7 +92,7 @@ class Book:
             expected.append(sum(same) / len(same) if len(same) > 1 else overall)
         to_come = sum(expected[day % 7] for day in range(self.day + 1, self.period[1]))
         rest_of_today = max(0.0, expected[self.day % 7] - today)
-        return round(sum(self.in_month.values()) + rest_of_today + to_come)
+        return round(self.in_month[None] + rest_of_today + to_come)
 
     def to_rows(self) -> list[list[int]]:
         """Return the days as plain values: the ordinal, then the bytes of each class of links."""

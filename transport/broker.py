@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import getpass
 import importlib.util
 import json
 import os
@@ -140,7 +139,7 @@ def embedded(directory: Path, port: int = 0, *, kind: str | None = None) -> Iter
 
 def _start(directory: Path, port: int, kind: str) -> Embedded:
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        chosen = port or _free_port()
+        chosen = _port(port)
         command = _mosquitto(directory, chosen) if kind == "mosquitto" else _rumqttd(directory, chosen)
         with _private(directory / "broker.log").open("wb") as log:
             process = subprocess.Popen(
@@ -168,7 +167,7 @@ def _mosquitto(directory: Path, port: int) -> list[str]:
         _MOSQUITTO.format(
             host=HOST,
             port=port,
-            user=getpass.getuser(),  # started as root it would become another user, who may not read our folder
+            user=_own_name(),  # started as root it would become another user, who may not read our folder
             max_packet_bytes=MAX_PACKET_BYTES,
             queued_messages=QUEUED_MESSAGES,
             queued_bytes=QUEUED_BYTES,
@@ -183,6 +182,13 @@ def _rumqttd(directory: Path, port: int) -> list[str]:
     return [sys.executable, "-c", _RUMQTTD_CHILD, json.dumps({"config_path": str(config)})]
 
 
+def _own_name() -> str:
+    """Return the name of the user that this process runs as; the environment's USER may say something else."""
+    import pwd  # not on Windows, which has no such question
+
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
 def _private(path: Path) -> Path:
     """Make a file, empty it, and let nobody else read it."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
@@ -190,9 +196,20 @@ def _private(path: Path) -> Path:
     return path
 
 
-def _free_port() -> int:
+def _port(wanted: int) -> int:
+    """Return the port, or a free one for 0. rumqttd would not say that it is taken, so it is tried here.
+
+    Raises:
+        NoBroker: it is taken.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended broker leaves in TIME_WAIT is free
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            raise NoBroker(
+                f"the broker does not start on {HOST}:{wanted} ({error.strerror}): name another port, or end what has it"
+            ) from error
         port: int = probe.getsockname()[1]
         return port
 

@@ -6,25 +6,25 @@ no lease is settled with more than it reserved. It rests on four rules.
 1. *Reserve first.* A lease counts in full from before its first byte until it is settled; one that is never settled
    (a crash) stays counted. A lease that lives through midnight counts in both days.
 2. *Two clocks.* Wall clocks are set, forward and back, by people, firmware and time servers. So every byte is counted
-   twice: in the day of the wall clock, and in the day of a *steady clock*, which goes on with the monotonic clock
-   whatever happens to the other; and a reservation must fit both. Across a reboot the steady clock takes the wall
-   clock's advance, if it is forward; it takes the wall clock's time itself only while the operating system vouches for
-   it (NTP). Hence a clock set forward gives no new budget, since the steady clock's day has not ended; set back, it
-   finds its days as they were left; and nothing is locked for ever, since the steady clock always goes on.
+   twice: in the day of the wall clock, and in the day of a steady clock that no one can set (transport/steady.py); a
+   reservation must fit both. Hence a clock set forward gives no new budget, since the steady clock's day has not
+   ended; set back, it finds its days as they were left; and nothing is locked for ever, as the steady clock goes on.
+   What was sent from a boot on, before the system vouched for its clock as it usually does, is counted in its true day
+   as soon as that is known; without a network, which brings the time, nothing can be sent anyway.
 3. *Days are the unit.* A billing period is the sum of its days, so that a changed billing day moves the period but
    forgets no byte. A changed time zone takes today's bytes with it.
 4. *No trust in a damaged ledger* (transport/ledger.py): `lock` spends nothing until the period ends by both clocks.
 
-Not promised: anything against a wall clock that is wrong across a reboot with no time server ever correcting it, or
-against an owner who deletes the ledger.
+Not promised: anything against a wall clock that is changed while the machine is off, where the system never vouches for
+it, or against an owner who deletes the ledger.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from transport.book import KEPT_DAYS, Book
+from transport.book import KEPT_DAYS, SCOPES, Book
 from transport.limits import (
     COUNTED_LINKS,
     KINDS,
@@ -42,6 +42,7 @@ from transport.limits import (
     show_bytes,
 )
 from transport.periods import NS_PER_S, Calendar, clamp_wall_ns
+from transport.steady import NS_PER_MINUTE, SteadyClock
 
 __all__ = [
     "Allowance",
@@ -62,13 +63,23 @@ BURST_S: Final = 10
 UNLIMITED: Final = 1 << 62
 
 
+Origin = tuple[int, int, int]
+
+
 @dataclass(slots=True)
 class Outstanding:
-    """A lease that is not settled, and the days (by each clock) that it counts in."""
+    """A lease that is not settled.
+
+    Attributes:
+        wall_days, steady_days: the days, by each clock, that it counts in.
+        origin: where it was taken while the system did not vouch for its clock as usual: the guessed minute, and the
+            days of the two clocks.
+    """
 
     lease: Lease
-    wall_days: set[int] = field(default_factory=set)
-    steady_days: set[int] = field(default_factory=set)
+    wall_days: set[int]
+    steady_days: set[int]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,9 @@ class Lock:
 class Budget:
     """The budget's state machine. `observe` tells it the time; nothing else does.
 
-    State: the two books, the steady clock and the moment it was last moved, outstanding leases and the next id, bytes
-    by day and kind, the first day of all, the lock, and the rate ceiling's bucket (which no restart carries over).
+    State: the steady clock and the two books, what was sent while it waited for the system to vouch, outstanding leases
+    and the next id, bytes by day and kind, the first day of all, the lock, and the rate ceiling's bucket (which no
+    restart carries over).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -101,17 +113,14 @@ class Budget:
         """
         self.limits = limits
         self._caps = [
-            (span, scope, limit)
-            for scope in (None, *COUNTED_LINKS)
-            for span in Span
-            if (limit := limits.of(span, scope)) is not None
+            (span, scope, limit) for scope in SCOPES for span in Span if (limit := limits.of(span, scope)) is not None
         ]
         self.calendar = Calendar(limits.time_zone, limits.billing_day)
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
         self.wall = Book(self.calendar, {})
         self.steady = Book(self._steady_calendar, {})
-        self.steady_ns = 0
-        self.moment: Moment | None = None
+        self.clock = SteadyClock()
+        self.unplaced: dict[tuple[Origin, Link], int] = {}
         self.leases: dict[int, Outstanding] = {}
         self.next_id = 1
         self.kinds: dict[int, dict[str, int]] = {}
@@ -125,18 +134,11 @@ class Budget:
 
     def observe(self, moment: Moment) -> None:
         """Move the clocks to a moment, and with them the days that outstanding leases count in."""
-        wall_ns = clamp_wall_ns(moment.wall_ns)
-        last = self.moment
-        if last is None or moment.synced:
-            self.steady_ns = wall_ns
-        elif last.boot == moment.boot:
-            self.steady_ns += max(0, moment.mono_ns - last.mono_ns)
-        else:
-            self.steady_ns += max(0, wall_ns - clamp_wall_ns(last.wall_ns))
-        self.steady_ns = clamp_wall_ns(self.steady_ns)
-        self.moment = moment
-        wall_day = self.calendar.day_of(wall_ns)
-        steady_day = self._steady_calendar.day_of(self.steady_ns)
+        behind_ns = self.clock.move(moment)
+        if behind_ns is not None:
+            self._place(behind_ns)
+        wall_day = self.calendar.day_of(moment.wall_ns)
+        steady_day = self._steady_calendar.day_of(self.clock.ns)
         if wall_day == self.wall.day and steady_day == self.steady.day:
             return
         self.first_day = self.first_day or wall_day
@@ -148,6 +150,26 @@ class Budget:
         lock = self.lock
         if lock is not None and lock.provisional and moment.synced:
             self.lock_period(lock.reason)
+
+    def _place(self, behind_ns: int) -> None:
+        """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
+
+        Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
+        Into another billing period bytes are copied, not moved, so that no period is left with too few.
+
+        Args:
+            behind_ns: by how much the guess was behind.
+        """
+        for ((minute, wall_day, steady_day), link), count in self.unplaced.items():
+            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + behind_ns)
+            for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
+                if day != true_day:
+                    book.add(true_day, link, count)
+                    if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
+                        book.add(day, link, -count)
+        self.unplaced.clear()
+        for outstanding in self.leases.values():
+            outstanding.origin = None  # they count in the day that begins for them now
 
     def _turn(self, book: Book, day: int, oldest: int) -> None:
         if day == book.day:
@@ -164,7 +186,7 @@ class Budget:
         """Spend nothing more in the running billing period (or day, where no limit runs longer)."""
         day = self.wall.day
         first, after = self.calendar.billing_period(day) if self.limits.has_month else (day, day + 1)
-        synced = self.moment is not None and self.moment.synced
+        synced = self.clock.moment is not None and self.clock.moment.synced
         self.lock = Lock(first, after, reason, provisional=not synced)
 
     def _is_locked(self) -> bool:
@@ -183,11 +205,11 @@ class Budget:
             link: the class of the link it would go over.
             events_only: it carries no screenshots.
         """
-        if self.moment is None:
+        if self.clock.moment is None:
             raise ValueError("observe a moment first")
         if size_bytes < 1:
             raise ValueError(f"{size_bytes} bytes cannot be reserved")
-        wall_ns = clamp_wall_ns(self.moment.wall_ns)
+        wall_ns = clamp_wall_ns(self.clock.moment.wall_ns)
         if link is Link.OFFLINE:
             return Refusal(("there is no network",), wall_ns)
         counted = link.counted_as
@@ -221,9 +243,7 @@ class Budget:
 
     def _standings(self, link: Link) -> list[Standing]:
         """Return what limits a class of links, by each of the two clocks."""
-        if self.moment is None:
-            return []
-        shift_ns = clamp_wall_ns(self.moment.wall_ns) - self.steady_ns
+        shift_ns = self.clock.offset_ns
         wall, steady = self.wall, self.steady
         found = []
         for span, scope, limit in self._caps:
@@ -234,22 +254,23 @@ class Budget:
 
     def standings(self) -> list[Standing]:
         """Return every limit and what is left of it by the stricter of the clocks; nothing is while locked."""
-        by_cap: dict[tuple[Span, Link | None], Standing] = {}
         locked = self._is_locked()
-        for link in COUNTED_LINKS:
-            for standing in self._standings(link):
-                if locked:
-                    standing = standing._replace(used=standing.limit)
-                known = by_cap.get((standing.span, standing.link))
-                if known is None or standing.used > known.used:
-                    by_cap[standing.span, standing.link] = standing
-        return list(by_cap.values())
+        shift_ns = self.clock.offset_ns
+        found = []
+        for span, scope, limit in self._caps:
+            by_wall, by_steady = self.wall.used(span, scope), self.steady.used(span, scope)
+            if by_steady > by_wall:
+                used, end_ns = by_steady, self.steady.end_ns(span) + shift_ns
+            else:
+                used, end_ns = by_wall, self.wall.end_ns(span)
+            found.append(Standing(span, scope, limit if locked else used, limit, end_ns))
+        return found
 
     def _wait_for_rate_ns(self, size_bytes: int) -> int:
         rate = self.limits.rate_bytes_s
-        if rate is None or self.moment is None:
+        if rate is None or self.clock.moment is None:
             return 0
-        now_ns = self.moment.mono_ns
+        now_ns = self.clock.moment.mono_ns
         capacity = float(rate * BURST_S)
         if self._level_mono_ns is None or now_ns < self._level_mono_ns:
             self._level_bytes = 0.0  # a restart begins with nothing saved up, or restarts would make bursts
@@ -269,7 +290,10 @@ class Budget:
         """
         lease = Lease(self.next_id if lease_id is None else lease_id, size_bytes, link.counted_as)
         self.next_id = max(self.next_id, lease.id) + 1
-        self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day})
+        origin = None
+        if self.clock.waits:
+            origin = (self.clock.guess_ns // NS_PER_MINUTE, self.wall.day, self.steady.day)
+        self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day}, origin)
         self.wall.add(self.wall.day, lease.link, size_bytes)
         self.steady.add(self.steady.day, lease.link, size_bytes)
         if self._level_mono_ns is not None:
@@ -293,6 +317,9 @@ class Budget:
             self.wall.add(day, lease.link, difference)
         for day in outstanding.steady_days:
             self.steady.add(day, lease.link, difference)
+        if outstanding.origin is not None:
+            key = (outstanding.origin, lease.link)
+            self.unplaced[key] = self.unplaced.get(key, 0) + used_bytes
         kinds = self.kinds.setdefault(self.wall.day, dict.fromkeys(KINDS, 0))
         for kind, count in zip(
             KINDS, (events_bytes, screens_bytes, used_bytes - events_bytes - screens_bytes), strict=True
@@ -331,9 +358,9 @@ class Budget:
                 for kind, count in kinds.items():
                     by_kind[kind] += count
         return Usage(
-            day_used=sum(book.in_day.values()),
+            day_used=book.in_day[None],
             day_limit=self.limits.day_bytes,
-            month_used=sum(book.in_month.values()),
+            month_used=book.in_month[None],
             month_limit=self.limits.month_bytes,
             day_end_wall_ns=book.day_end_ns,
             period_end_wall_ns=book.period_end_ns,
@@ -366,71 +393,6 @@ class Budget:
         if self.overdrawn_bytes:
             notes.append(f"{show_bytes(self.overdrawn_bytes)} more were sent than had been reserved")
         return tuple(notes)
-
-    # -- persistence ------------------------------------------------------------------------------------------------
-
-    def to_state(self) -> dict[str, Any]:
-        """Return everything that must outlive the process, as plain values (the rate's bucket does not)."""
-        moment = self.moment
-        if moment is None:
-            raise ValueError("observe a moment first")
-        return {
-            "zone": self.limits.time_zone,
-            "wall": self.wall.to_rows(),
-            "steady": self.steady.to_rows(),
-            "kinds": [[day, *(by[kind] for kind in KINDS)] for day, by in sorted(self.kinds.items())],
-            "steady_ns": self.steady_ns,
-            "moment": [moment.wall_ns, moment.mono_ns, moment.boot, moment.synced],
-            "leases": [
-                [
-                    lease_id,
-                    it.lease.reserved_bytes,
-                    COUNTED_LINKS.index(it.lease.link),
-                    [*it.wall_days],
-                    [*it.steady_days],
-                ]
-                for lease_id, it in self.leases.items()
-            ],
-            "next_id": self.next_id,
-            "first_day": self.first_day,
-            "overdrawn": self.overdrawn_bytes,
-            "lock": None
-            if self.lock is None
-            else [self.lock.first_day, self.lock.after_day, self.lock.reason, self.lock.provisional],
-        }
-
-    @classmethod
-    def from_state(cls, limits: Limits, state: dict[str, Any]) -> Budget:
-        """Return the budget that `to_state` wrote, under limits that may have changed since.
-
-        Raises:
-            KeyError, TypeError, ValueError: that is not what it wrote.
-        """
-        budget = cls(limits)
-        budget.wall.load(state["wall"])
-        budget.steady.load(state["steady"])
-        for day, *counts in state["kinds"]:
-            budget.kinds[int(day)] = {kind: int(count) for kind, count in zip(KINDS, counts, strict=True)}
-        wall_ns, mono_ns, boot, synced = state["moment"]
-        budget.moment = Moment(int(wall_ns), int(mono_ns), bytes(boot), bool(synced))
-        budget.steady_ns = int(state["steady_ns"])
-        for lease_id, size, link, wall_days, steady_days in state["leases"]:
-            lease = Lease(int(lease_id), int(size), COUNTED_LINKS[int(link)])
-            budget.leases[lease.id] = Outstanding(lease, set(map(int, wall_days)), set(map(int, steady_days)))
-        budget.next_id = int(state["next_id"])
-        budget.first_day = int(state["first_day"])
-        budget.overdrawn_bytes = int(state["overdrawn"])
-        if state["lock"] is not None:
-            first, after, reason, provisional = state["lock"]
-            budget.lock = Lock(int(first), int(after), str(reason), bool(provisional))
-        if state["zone"] != limits.time_zone:
-            before = Calendar(str(state["zone"]))
-            for book, at_ns in ((budget.wall, clamp_wall_ns(int(wall_ns))), (budget.steady, budget.steady_ns)):
-                old, new = before.day_of(at_ns), book.calendar.day_of(at_ns)
-                if old != new:
-                    for link, count in book.days.get(old, {}).items():
-                        book.add(new, link, count)
-        return budget
 
 
 def _exceeded(standing: Standing, size_bytes: int) -> str:

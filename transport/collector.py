@@ -28,6 +28,7 @@ from codec import errors as codec_errors
 from codec.chunk import MAX_CHUNK_BYTES, parse_header
 from codec.model import ChunkId
 from transport.archive import Store
+from transport.endpoint import Broker, Message
 from transport.errors import Refused, StorageFailed, Unavailable
 from transport.messages import (
     DIGEST_BYTES,
@@ -40,7 +41,7 @@ from transport.messages import (
     pack_answer,
     up_filter,
 )
-from transport.mqtt import Broker, Connection, Dialer, Message
+from transport.mqtt import Connection, Dialer
 from transport.session import backoff_s
 
 BATCH_MESSAGES = 32

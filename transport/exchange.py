@@ -111,6 +111,8 @@ class Exchange:
             parts.changed.clear()
             permit = parts.permit()
             if permit.link is Link.OFFLINE:
+                if self._account.meter.sending:
+                    self._connection.abort("nothing may be sent any more")
                 return
             wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
             chosen = await self._choose(permit, wall_ns, now_ns)
@@ -182,6 +184,7 @@ class Exchange:
                 raise
             return False
         self._account.meter.start(chunk_id, bound)
+        self._account.note_kind(chosen.value, len(chunk))
         self._sending.set()
         parts.session.start(chosen, digest_of(chunk), time.monotonic_ns())
         parts.totals.sent_chunks += 1
@@ -194,7 +197,6 @@ class Exchange:
         try:
             code = await self._connection.publish(self._topic, chunk)
             now_ns = time.monotonic_ns()
-            self._account.note_sent(chosen.value, len(chunk))
             if code == NO_SUBSCRIBER:
                 parts.totals.unheard = True
                 parts.session.unheard(chunk_id, now_ns, 0.0)

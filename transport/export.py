@@ -207,8 +207,12 @@ def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lam
 
     Args:
         store: the archive. private: its key. progress: see there.
+
+    Raises:
+        Denied: not one chunk is sealed for this key.
     """
     report = Report()
+    denied: Denied | None = None
     chunk_ids = sorted(store.iterate())
     explained: dict[tuple[str, int], list[Range]] = {}
     for done, chunk_id in enumerate(chunk_ids, 1):
@@ -216,9 +220,14 @@ def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lam
             _verify_chunk(store.get(chunk_id), chunk_id, private, report, explained)
         except Missing:  # erased since the archive was listed
             continue
+        except Denied as error:
+            denied = error
+            report.problems.append(f"{chunk_id}: {error}")
         except CodecError as error:
             report.problems.append(f"{chunk_id}: {error}")
         progress(done, len(chunk_ids))
+    if denied is not None and not report.chunks:
+        raise denied
     present: dict[tuple[str, int], list[Range]] = {}
     for chunk_id in chunk_ids:
         present.setdefault((chunk_id.device, chunk_id.epoch), []).append((chunk_id.seq, chunk_id.seq))

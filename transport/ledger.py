@@ -27,6 +27,7 @@ from zlib import crc32
 import msgpack
 
 from transport.budget import Budget
+from transport.budget_state import from_state, to_state
 from transport.fs import Files, Handle, Open, read_file, replace_file, write_all
 from transport.limits import COUNTED_LINKS, Lease, Limits, Link, Moment, Refusal, Standing, Usage
 
@@ -244,10 +245,10 @@ class Ledger:
         data = read_file(self._files, self._path, limit_bytes=MAX_FILE_BYTES)
         state, slots = unpack_file(data)
         try:
-            budget = Budget.from_state(self._limits, state)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            budget = from_state(self._limits, state)
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise Damaged(f"its snapshot has no {error}") from error
-        boot = budget.moment.boot if budget.moment else bytes(8)
+        boot = budget.clock.moment.boot if budget.clock.moment else bytes(8)
         for kind, link, flags, lease_id, wall_ns, mono_ns, *parts in slots:
             budget.observe(Moment(wall_ns, mono_ns, boot, bool(flags & SYNCED)))
             if kind == Kind.RESERVE:
@@ -277,7 +278,7 @@ def pack_slot(serial: int, kind: Kind, link: Link, lease_id: int, moment: Moment
 
 def pack_snapshot(budget: Budget) -> bytes:
     """Return the file's beginning: a whole number of slots."""
-    payload: bytes = msgpack.packb(budget.to_state())
+    payload: bytes = msgpack.packb(to_state(budget))
     data = HEAD.pack(MAGIC, len(payload), _crc(payload)) + payload
     return data + bytes(-len(data) % SLOT_BYTES)
 

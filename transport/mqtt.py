@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -28,9 +29,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import aiomqtt
@@ -40,7 +38,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from transport import wire
+from transport.endpoint import Broker, Message, Protocol, Tls
 from transport.errors import Refused, TooLarge, Unavailable
+
+__all__ = ["NO_SUBSCRIBER", "Broker", "Connection", "Dialer", "Message", "Protocol", "Tls"]
 
 NO_SUBSCRIBER = 0x10
 """PUBACK's reason "No matching subscribers" (MQTT 5.0 §3.4.2.1): nobody will get this message."""
@@ -52,71 +53,15 @@ UNSUPPORTED_VERSION = {0x84, 1}
 SEND_BUFFER_BYTES = 64 * 1024
 """SO_SNDBUF: what has left us and not the machine is what an abort can still take back."""
 
+RECEIVE_BYTES = 64 * 1024
+"""Received at a time: Python takes the memory for what is asked for, not for what comes."""
+
 CLOSE_WAIT_S = 3.0
 
 _QUIET = logging.getLogger("transport.mqtt.paho")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
-
-
-class Protocol(StrEnum):
-    """Which MQTT to speak."""
-
-    AUTO = "auto"  # 5, else 3.1.1
-    V5 = "5"
-    V311 = "3.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How the broker proves who it is, and we. ca_file: PEM of who signs brokers (None: the system's authorities).
-
-    certificate_file, key_file: PEM of our own certificate, for brokers that ask for one.
-    """
-
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where to connect and how.
-
-    Attributes:
-        host, port: of the broker. client_id: ours. username, password: where it asks for them (never shown by repr).
-        tls: None = plain TCP, for loopback. protocol: which MQTT.
-        keepalive_s: longest silence. connect_timeout_s: for TCP, TLS and CONNACK each.
-        min_rate_bytes_s: a publish may take its size at this rate, and `answer_timeout_s` more, before it counts as lost.
-        in_flight: publishes of QoS 1 at once, at most. receive_maximum: unacknowledged incoming ones, at most.
-        max_packet_bytes: largest incoming packet. queue_bytes: incoming messages in memory.
-    """
-
-    host: str
-    port: int
-    client_id: str
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: Tls | None = None
-    protocol: Protocol = Protocol.AUTO
-    keepalive_s: int = 300
-    connect_timeout_s: float = 15.0
-    answer_timeout_s: float = 30.0
-    min_rate_bytes_s: int = 8_000
-    in_flight: int = 8
-    receive_maximum: int = 32
-    max_packet_bytes: int = (8 << 20) + 1024
-    queue_bytes: int = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """An incoming message. mid, qos: for `acknowledge`."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    mid: int
+_QUIET.setLevel(logging.CRITICAL)  # what goes wrong is raised here, and logged by whoever catches it
 
 
 class _Client(aiomqtt.Client):
@@ -152,6 +97,10 @@ class _Client(aiomqtt.Client):
         self.paho.connect_timeout = broker.connect_timeout_s
         self.paho.manual_ack_set(manual)
         self.paho.max_inflight_messages_set(0xFFFF)  # our own semaphore limits them
+        self.connect_error: OSError | None = None
+        self._receive = self.paho._sock_recv
+        self.paho._sock_recv = self._receive_some  # type: ignore[method-assign]
+        self.trouble = ""
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self.pending: dict[int, asyncio.Future[int]] = {}
         self.incoming: deque[Message] = deque()
@@ -177,11 +126,12 @@ class _Client(aiomqtt.Client):
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason_code: ReasonCode, properties: Properties | None = None
     ) -> None:
+        reason = self.trouble or str(reason_code)
         if not self._connected.done():  # aiomqtt would wait for a CONNACK that cannot come any more
-            self._connected.set_exception(aiomqtt.MqttError(f"closed before CONNACK: {reason_code}"))
+            self._connected.set_exception(aiomqtt.MqttError(f"closed before CONNACK: {reason}"))
         else:
             super()._on_disconnect(client, userdata, flags, reason_code, properties)
-        self.lose(str(reason_code))
+        self.lose(reason)
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
@@ -199,9 +149,20 @@ class _Client(aiomqtt.Client):
         self.incoming_bytes += len(message.payload)
         self.arrived.set()
 
+    def _client_connect(self) -> None:
+        """Connect, in a thread; keep the error, of which aiomqtt keeps the text only."""
+        try:
+            super()._client_connect()
+        except OSError as error:
+            self.connect_error = error
+            raise
+
     def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         def start() -> None:
             self._socket = sock
+            if self.gone.done():  # nobody waits for this connection any more
+                self.abort(self.gone.result())
+                return
             self.ipv6 = sock.family == socket.AF_INET6
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -214,6 +175,9 @@ class _Client(aiomqtt.Client):
 
     def _on_socket_close(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         self.last_info = read_tcp_info(sock) or self.last_info
+        context = self.paho._ssl_context
+        if isinstance(context, _ResumingContext):
+            context.last_session = sock.session or context.last_session
         self._socket = None
         super()._on_socket_close(client, userdata, sock)
 
@@ -224,14 +188,23 @@ class _Client(aiomqtt.Client):
             due = quiet_since + self._client.keepalive if self._client.keepalive else quiet_since + 3600
             await asyncio.sleep(max(due - time.monotonic(), 0.5) + 0.05)
 
+    def _receive_some(self, bufsize: int) -> bytes:
+        """Receive for paho, which asks for the rest of a packet: it would take any size, and swallow the reason of an end."""
+        if bufsize > self.broker.max_packet_bytes:
+            self.trouble = f"a packet of {bufsize:,} bytes arrived, over the limit of {self.broker.max_packet_bytes:,}"
+            raise ConnectionAbortedError(self.trouble)
+        try:
+            return self._receive(min(bufsize, RECEIVE_BYTES))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.trouble = str(error)
+            raise
+
     def _read(self) -> None:
         try:
             while True:
                 self._client.loop_read()
-                packet = self._client._in_packet
-                if packet["remaining_length"] > self.broker.max_packet_bytes:
-                    self.abort("a packet over the limit arrived")
-                    return
                 if (
                     self.incoming_bytes > self.broker.queue_bytes
                     or len(self.incoming) > 4 * self.broker.receive_maximum
@@ -284,6 +257,19 @@ class _Client(aiomqtt.Client):
             self._disconnected.set_result(None)
         self.lose(reason)
 
+    def cost_of_failure(self) -> int:
+        """Return what an attempt cost that did not become a connection, not below the truth."""
+        info = self.tcp_info()
+        if info is not None:
+            return wire.wire_bytes(info, wire.Path(ipv6=True))
+        error = self.connect_error
+        nothing_came_about = isinstance(error, ConnectionRefusedError | socket.gaierror) or (
+            isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+        )
+        if nothing_came_about or (error is not None and self.broker.tls is None):
+            return wire.FAILED_CONNECT_BYTES
+        return self.broker.connect_bound  # it ended somewhere in TLS's handshake, where paho shows no socket
+
     def tcp_info(self) -> wire.TcpInfo | None:
         """Return the socket's counters; the last ones known when it is closed."""
         if self._socket is not None:
@@ -294,8 +280,9 @@ class _Client(aiomqtt.Client):
 class Connection:
     """A connection that was made by `Dialer.connect`."""
 
-    def __init__(self, client: _Client, broker: Broker) -> None:
+    def __init__(self, client: _Client, broker: Broker, spent_bytes: int) -> None:
         self._client = client
+        self._spent_bytes = spent_bytes  # by attempts before this one
         self._broker = broker
         self._slots = asyncio.Semaphore(max(1, min(broker.in_flight, client.server_receive_maximum)))
         self.mqtt5 = client.mqtt5
@@ -393,7 +380,7 @@ class Connection:
     def wire_bytes(self) -> int | None:
         """Return what this connection cost on the wire so far, or None where the system does not count it."""
         info = self._client.tcp_info()
-        return None if info is None else wire.wire_bytes(info, self.path)
+        return None if info is None else self._spent_bytes + wire.wire_bytes(info, self.path)
 
     def tcp_info(self) -> wire.TcpInfo | None:
         """Return the kernel's counters."""
@@ -420,10 +407,15 @@ class Connection:
 
 
 class Dialer:
-    """Makes connections to one broker, remembering what it learned about it (its MQTT version, the TLS session)."""
+    """Makes connections to one broker, remembering what it learned about it (its MQTT version, the TLS session).
+
+    Attributes:
+        broker: which. failed_bytes: on the wire, by the attempts of the last `connect` that did not become a connection.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
+        self.failed_bytes = 0
         self._tls = _tls_context(broker.tls) if broker.tls is not None else None
         self._v5 = broker.protocol is not Protocol.V311
 
@@ -444,6 +436,7 @@ class Dialer:
             await connection.close()
 
     async def _connect(self, manual_ack: bool) -> Connection:
+        self.failed_bytes = 0
         try:
             return await self._attempt(self._v5, manual_ack)
         except (Refused, Unavailable) as error:
@@ -456,29 +449,46 @@ class Dialer:
     async def _attempt(self, v5: bool, manual_ack: bool) -> Connection:
         version = aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311
         client = _Client(self.broker, version, self._tls, manual_ack)
-        where = f"{self.broker.host}:{self.broker.port}"
         try:
             await client.__aenter__()
-        except aiomqtt.MqttCodeError as error:
-            client.abort("refused")
+        except BaseException as error:
+            client.abort("not connected")
+            self.failed_bytes += client.cost_of_failure()
+            told = self._explain(error)
+            if told is None:
+                raise
+            raise told from error
+        return Connection(client, self.broker, self.failed_bytes)
+
+    def _explain(self, error: BaseException) -> Refused | Unavailable | None:
+        """Return what a failed attempt means, with what to do about it; None: it is not about the broker."""
+        where = f"{self.broker.host}:{self.broker.port}"
+        if isinstance(error, aiomqtt.MqttCodeError):
             code = error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
-            name = str(error.rc)
-            raise Refused(
-                f"the broker at {where} refuses us: {name}. Look at user, password and certificate",
-                reason_code=code,
-                reason=name,
-            ) from error
-        except (aiomqtt.MqttError, OSError, ValueError) as error:
-            client.abort("not connected")
-            raise Unavailable(
-                f"no MQTT broker answers at {where} ({error}): start it, or look at address and network",
-                host=self.broker.host,
-                port=self.broker.port,
-            ) from error
-        except BaseException:
-            client.abort("not connected")
-            raise
-        return Connection(client, self.broker)
+            what = f"the broker at {where} refuses us: {error.rc}. Look at user, password and certificate"
+            return Refused(what, reason_code=code, reason=str(error.rc))
+        if not isinstance(error, aiomqtt.MqttError | OSError | ValueError):
+            return None
+        if "[SSL" in str(error):  # the alert of a broker that wants another certificate comes after the handshake
+            return Refused(
+                f"the broker at {where} and we do not trust each other ({error}): look at the authority's file, our "
+                "certificate and its key, and the host's name"
+            )
+        return Unavailable(
+            f"no MQTT broker answers at {where} ({error}): start it, or look at address and network",
+            host=self.broker.host,
+            port=self.broker.port,
+        )
+
+
+class _ResumingContext(ssl.SSLContext):
+    """TLS that goes on with the last connection's session, which saves half of the handshake's bytes; paho cannot."""
+
+    last_session: ssl.SSLSession | None = None
+
+    def wrap_socket(self, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+        named.setdefault("session", self.last_session)
+        return super().wrap_socket(*arguments, **named)
 
 
 def read_tcp_info(sock: socket.socket) -> wire.TcpInfo | None:
@@ -492,8 +502,12 @@ def read_tcp_info(sock: socket.socket) -> wire.TcpInfo | None:
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file))
+    context = _ResumingContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if tls.ca_file is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(tls.ca_file)
     if tls.certificate_file is not None:
         context.load_cert_chain(tls.certificate_file, tls.key_file)
     return context

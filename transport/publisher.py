@@ -21,11 +21,12 @@ from typing import TypeVar
 
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
+from transport.endpoint import Broker
 from transport.errors import QuotaExceeded, Refused, TransportError, Unavailable
 from transport.exchange import Exchange, Parts, Permit, Totals
 from transport.limits import Link
 from transport.messages import ack_topic, up_topic
-from transport.mqtt import Broker, Connection, Dialer
+from transport.mqtt import Connection, Dialer
 from transport.session import HasSize, Session, SessionLimits, backoff_s
 from transport.spool import Entry, Gap, Spool
 
@@ -103,6 +104,7 @@ class Publisher:
         on_progress: Callable[[Progress], None] = _ignore,
         on_loss: Callable[[list[Gap]], None] = _ignore,
         executor: Executor | None = None,
+        ledger_clock_ns: Callable[[], int] = time.monotonic_ns,
         rng: random.Random | None = None,
     ) -> None:
         """Prepare a publisher.
@@ -111,12 +113,15 @@ class Publisher:
             settings: how. spool: what. ledger: the budget. conditions: asked before anything is sent.
             on_progress, on_loss: told in the event loop; `on_loss` gets the chunks that will never arrive.
             executor: one thread for the disk, the only one that touches the ledger; by default its own.
+            ledger_clock_ns: the clock that the ledger was opened with.
             rng: draws jitter.
         """
         self.settings = settings
         self.totals = Totals()
         self._spool = spool
         self._ledger = ledger
+        self._ledger_clock_ns = ledger_clock_ns
+        self._account: Account | None = None
         self._conditions = conditions
         self._on_progress = on_progress
         self._on_loss = on_loss
@@ -257,9 +262,9 @@ class Publisher:
             QuotaExceeded, Refused, Unavailable: what ended it.
         """
         broker = self.settings.broker
-        account = Account(self._ledger, self._disk)
+        account = self._account = Account(self._ledger, self._disk, self._ledger_clock_ns)
         path = wire.Path(tls=broker.tls is not None, ipv6=True)  # not known yet: the dearer one
-        bound = self._connect_bound() + wire.chunk_bound(
+        bound = broker.connect_bound + wire.chunk_bound(
             len(up_topic(self._spool.device)), first.size_bytes, path, mqtt5=True, loss_ratio=self.totals.loss_ratio
         )
         await account.reserve(bound, link=self._permit().link, value=first.value)
@@ -274,8 +279,9 @@ class Publisher:
             raise _gravest(group) from None
         finally:
             self._session.lost_connection(time.monotonic_ns())
-            await account.close(connection)
+            await account.close(connection, self._dialer.failed_bytes)
             self.totals.wire_bytes += account.meter.used
+            self._account = None
             self._learn_loss(connection)
 
     def _learn_loss(self, connection: Connection | None) -> None:
@@ -283,15 +289,12 @@ class Publisher:
         if info is not None and info.sent > 1 << 14:
             self.totals.loss_ratio += (min(1.0, info.retransmitted / info.sent) - self.totals.loss_ratio) / 2
 
-    def _connect_bound(self) -> int:
-        tls = self.settings.broker.tls
-        return wire.connect_bound(tls=tls is not None, client_certificate=bool(tls and tls.certificate_file))
-
     def _stay_s(self, next_s: float | None) -> float:
         """Return how long to stay connected with nothing to do: longer, where that is cheaper than coming back."""
-        keepalive_s = self.settings.broker.keepalive_s
-        tls = self.settings.broker.tls is not None
-        if next_s is not None and wire.worth_keeping(next_s, keepalive_s, tls=tls, connect_bytes=self._connect_bound()):
+        broker = self.settings.broker
+        if next_s is not None and wire.worth_keeping(
+            next_s, broker.keepalive_s, tls=broker.tls is not None, connect_bytes=broker.connect_bound
+        ):
             return max(self.settings.linger_s, next_s + self.settings.linger_s)
         return self.settings.linger_s
 
@@ -320,7 +323,7 @@ class Publisher:
                 archived_chunks=self.totals.archived_chunks,
                 archived_bytes=self.totals.archived_bytes,
                 refused_chunks=self.totals.refused_chunks,
-                wire_bytes=self.totals.wire_bytes,
+                wire_bytes=self.totals.wire_bytes + (self._account.meter.used if self._account else 0),
             )
         )
 

@@ -7,6 +7,7 @@ damaged record costs itself and no other. It never decides what to keep (transpo
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Segment:
         path, header: which. closed: nothing is appended any more. count: records. end: the append offset.
         live, live_bytes: records marked LIVE and their payload bytes. first_seq, last_seq: of its records (last_seq -1
         when empty). min_ready_ns, max_ready_ns: of its records. damaged_bytes: found unreadable when it was scanned.
+        ragged: something may lie behind `end`. to_repair: the page does not say what the scan found.
     """
 
     __slots__ = (
@@ -55,7 +57,9 @@ class Segment:
         "min_ready_ns",
         "path",
         "payload_bytes",
+        "ragged",
         "seen_end",
+        "to_repair",
     )
 
     def __init__(self, files: Files, path: Path, header: SegmentHeader) -> None:
@@ -63,6 +67,8 @@ class Segment:
         self.path = path
         self.header = header
         self.closed = False
+        self.to_repair = False
+        self.ragged = False
         self.count = 0
         self.end = layout.PAGE_BYTES
         self.seen_end = self.end
@@ -88,20 +94,26 @@ class Segment:
 
     @classmethod
     def create(cls, files: Files, path: Path, header: SegmentHeader) -> Segment:
-        """Make a new, empty segment, durably.
+        """Make a new, empty segment; its name is durable, its page is with the first record.
 
         Raises:
             OSError: there may be a file without a record in it, which the next opening removes.
         """
-        with opened(files, path, Open.CREATE) as handle:
-            write_all(handle, layout.pack_page(header), 0)
-            handle.sync()
-        files.sync_dir(path.parent)
+        try:
+            with opened(files, path, Open.CREATE) as handle:
+                write_all(
+                    handle, layout.pack_page(header), 0
+                )  # synced with the first record: without one it is nothing
+            files.sync_dir(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                files.unlink(path)
+            raise
         return cls(files, path, header)
 
     @classmethod
     def recover(cls, files: Files, path: Path) -> Segment | None:
-        """Read what is in a segment of an earlier run; the result is closed.
+        """Read what is in a segment of an earlier run; the result takes no more records. Nothing is written.
 
         A closed segment costs one page; one that was not closed, or is damaged, is read whole.
 
@@ -134,7 +146,7 @@ class Segment:
         segment = cls(files, path, header)
         segment.damaged_bytes = damaged
         segment._index(records, size)
-        segment.close(repair=header)
+        segment.closed = segment.to_repair = True
         return segment
 
     def append(self, chunk_id: ChunkId, payload: bytes, *, value: int, ready_wall_ns: int) -> Record:
@@ -150,7 +162,7 @@ class Segment:
                 write_all(handle, layout.pack_record(header, payload), self.end)
                 handle.sync()
         except OSError:
-            self._cut()
+            self.cut()
             raise
         if self.count == 0:
             self.first_seq = chunk_id.seq
@@ -170,13 +182,11 @@ class Segment:
             and (self.count == 0 or self.end + layout.stored_bytes(payload_bytes) <= segment_bytes)
         )
 
-    def close(self, *, repair: SegmentHeader | None = None) -> None:
+    def close(self) -> None:
         """Append no more, and write the summary that spares the next opening a scan.
 
-        A disk that will not take it costs that scan, nothing else.
-
-        Args:
-            repair: the header to write anew, for a page that was damaged.
+        The page of a segment that was scanned is written anew, with marks that say what the scan found. A disk that
+        takes neither costs a scan, nothing else.
         """
         self.closed = True
         summary = Summary(
@@ -188,17 +198,18 @@ class Segment:
             self.max_ready_ns,
             self.payload_bytes,
         )
-        page = bytearray(layout.pack_page(repair or self.header))
+        page = bytearray(layout.pack_page(self.header))
         page[layout.SUMMARY_OFFSET : layout.MARKS_OFFSET] = layout.pack_summary(summary)
         page[layout.MARKS_OFFSET : layout.MARKS_OFFSET + self.count] = bytes([Mark.QUARANTINED]) * self.count
         for record in self.load():
             page[layout.MARKS_OFFSET + record.header.slot] = record.mark
         try:
             with opened(self.files, self.path, Open.WRITE) as handle:
-                write_all(handle, page[: layout.MARKS_OFFSET] if repair is None else page, 0)
+                write_all(handle, page if self.to_repair else page[: layout.MARKS_OFFSET], 0)
                 handle.sync()
         except OSError:
             return
+        self.to_repair = False
 
     def load(self) -> Sequence[Record]:
         """Return the records in order, reading their headers when they are not in memory.
@@ -230,22 +241,30 @@ class Segment:
             payload = read_exactly(handle, record.header.size_bytes, record.offset + layout.RECORD_BYTES)
         return payload if zlib.crc32(payload) == record.header.payload_crc else None
 
-    def mark(self, records: Iterable[Record], mark: Mark) -> None:
+    def mark(self, records: Iterable[Record], mark: Mark, *, only_on_disk: bool = False) -> None:
         """Say what became of records, durably.
 
+        Args:
+            records: of this segment. mark: what. only_on_disk: without the disk, they stay what they are.
+
         Raises:
-            OSError: the marks hold in memory, and perhaps on the disk.
+            OSError: the marks hold in memory (unless `only_on_disk`), and perhaps on the disk.
         """
         chosen = list(records)
-        for record in chosen:
-            if record.mark is Mark.LIVE and mark is not Mark.LIVE:
-                self.live -= 1
-                self.live_bytes -= record.header.size_bytes
-            record.mark = mark
+        if not only_on_disk:
+            self._note_marks(chosen, mark)
         with opened(self.files, self.path, Open.WRITE) as handle:
             for record in chosen:
                 write_all(handle, bytes([mark]), layout.MARKS_OFFSET + record.header.slot)
             handle.sync()
+        self._note_marks(chosen, mark)
+
+    def _note_marks(self, records: Iterable[Record], mark: Mark) -> None:
+        for record in records:
+            if record.mark is Mark.LIVE and mark is not Mark.LIVE:
+                self.live -= 1
+                self.live_bytes -= record.header.size_bytes
+            record.mark = mark
 
     def erase(self, records: Sequence[Record]) -> None:
         """Overwrite payloads with zeros, durably, then mark them: a mark FORGOTTEN on the disk means that they are gone.
@@ -259,11 +278,7 @@ class Segment:
                     _zero(handle, record.offset + layout.RECORD_BYTES, record.header.size_bytes)
                 handle.sync()
         except OSError:
-            for record in records:
-                if record.mark is Mark.LIVE:
-                    self.live -= 1
-                    self.live_bytes -= record.header.size_bytes
-                record.mark = Mark.FORGOTTEN
+            self._note_marks(records, Mark.FORGOTTEN)
             raise
         self.mark(records, Mark.FORGOTTEN)
 
@@ -272,6 +287,7 @@ class Segment:
         self.closed = True
         self._records = None
         self.count, self.end, self.seen_end = summary.count, summary.end, size
+        self.ragged = size > summary.end
         self.first_seq, self.last_seq = summary.first_seq, summary.last_seq
         self.min_ready_ns, self.max_ready_ns = summary.min_ready_ns, summary.max_ready_ns
         self.payload_bytes = summary.payload_bytes
@@ -288,12 +304,14 @@ class Segment:
             self._note(record)
         self.count = max(record.header.slot for record in records) + 1
         self.end = records[-1].offset + records[-1].header.stored_bytes
+        self.ragged = size > self.end
         self._records = records
 
     def _note(self, record: Record) -> None:
         header = record.header
         self.count += 1
         self.payload_bytes += header.size_bytes
+        self.first_seq = min(self.first_seq, header.chunk_id.seq)  # a chunk that is put again comes after later ones
         self.last_seq = max(self.last_seq, header.chunk_id.seq)
         self.min_ready_ns = min(self.min_ready_ns, header.ready_wall_ns)
         self.max_ready_ns = max(self.max_ready_ns, header.ready_wall_ns)
@@ -301,14 +319,18 @@ class Segment:
             self.live += 1
             self.live_bytes += header.size_bytes
 
-    def _cut(self) -> None:
-        """Give up on the end of the file: close, and cut what may lie behind the last good record."""
-        self.closed = True
+    def cut(self) -> None:
+        """Overwrite and cut off what lies behind the last record: a write that failed may have left a chunk there."""
+        self.closed = self.ragged = True
         try:
             with opened(self.files, self.path, Open.WRITE) as handle:
+                _zero(handle, self.end, handle.size_bytes() - self.end)
+                handle.sync()
                 handle.truncate(self.end)
         except OSError:
-            return  # what lies there fails its CRC, or is the very chunk that could not be confirmed
+            return  # it fails its CRC, or is the very chunk that could not be confirmed; forgetting tries again
+        self.ragged = False
+        self.seen_end = self.end
 
 
 def serial_of(path: Path) -> int:

@@ -8,14 +8,16 @@ A chunk's life, as a table that tests walk: TRANSITIONS.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from codec.model import ChunkId
 from transport.messages import Answer, NackCode
+
+if TYPE_CHECKING:
+    import random
 
 SECOND_NS = 1_000_000_000
 

@@ -47,6 +47,7 @@ class Shelf:
         self._active: dict[int, Segment] = {}
         self._recent: dict[int, None] = {}  # serials of segments with a loaded index, least recently used first
         self._next_serial = 0
+        self._by_lane: list[Segment] | None = None  # until a segment comes or goes
         self._state = State(0, device, 0, 0)
         files.make_dir(directory)
         self._lock: Handle | None = files.lock(directory / "lock")
@@ -74,11 +75,14 @@ class Shelf:
 
     def segments(self) -> list[Segment]:
         """Return all segments, the oldest first."""
-        return sorted(self._segments.values(), key=lambda segment: segment.header.serial)
+        return list(self._segments.values())  # they were added in the order of their serials
 
     def by_lane(self) -> list[Segment]:
         """Return all segments, the most valuable lane first, the oldest first within it."""
-        return sorted(self._segments.values(), key=lambda segment: (-segment.header.lane, segment.header.serial))
+        if self._by_lane is None:
+            order = sorted(self._segments.values(), key=lambda segment: (-segment.header.lane, segment.header.serial))
+            self._by_lane = order
+        return self._by_lane
 
     def disk_bytes(self) -> int:
         """Return what the files take."""
@@ -103,6 +107,7 @@ class Shelf:
             header = SegmentHeader(serial, lane, chunk_id.device, chunk_id.epoch)
             segment = Segment.create(self.files, self.directory / f"{serial:08x}.seg", header)
             self._segments[serial] = self._active[lane] = segment
+            self._by_lane = None
         return segment
 
     def load(self, segment: Segment) -> Iterable[Record]:
@@ -118,7 +123,7 @@ class Shelf:
     def find(self, chunk_id: ChunkId) -> list[tuple[Segment, Record]]:
         """Return all copies of a chunk, usually one."""
         found: list[tuple[Segment, Record]] = []
-        for segment in self.segments():
+        for segment in list(self._segments.values()):
             if segment.header.epoch == chunk_id.epoch and segment.first_seq <= chunk_id.seq <= segment.last_seq:
                 with self.noted("read"):
                     found += [(segment, record) for record in self.load(segment) if record.header.chunk_id == chunk_id]
@@ -142,6 +147,7 @@ class Shelf:
             self.files.unlink(segment.path)
         serial = segment.header.serial
         self._segments.pop(serial, None)
+        self._by_lane = None
         self._recent.pop(serial, None)
         if self._active.get(segment.header.lane) is segment:
             del self._active[segment.header.lane]
@@ -165,13 +171,16 @@ class Shelf:
     # -- inside
 
     def _recover(self, rng: random.Random) -> None:
-        """Read what an earlier run left."""
+        """Read what an earlier run left, write down where numbering goes on, and only then tidy up.
+
+        In this order, since tidying up removes what tells of damage. The state is written even when it is unchanged: what
+        was read may come from an earlier process's unsynced write, which a power cut would take back.
+        """
+        names = {serial_of(Path(name)): name for name in self.files.list_dir(self.directory)}
+        names.pop(-1, None)
+        self._next_serial = max(names, default=-1) + 1
         in_doubt = False
-        serials = {serial_of(Path(name)): name for name in self.files.list_dir(self.directory)}
-        self._next_serial = max(serials, default=-1) + 1
-        for serial, name in sorted(serials.items()):
-            if serial < 0:
-                continue
+        for serial, name in sorted(names.items()):
             path = self.directory / name
             try:
                 segment = Segment.recover(self.files, path)
@@ -180,33 +189,42 @@ class Shelf:
                 in_doubt = True
                 continue
             if segment is None:
-                with self.noted("unlink"):
+                with self.noted("remove"):
                     self.files.unlink(path)
                 continue
-            if segment.damaged_bytes:
-                self.count("damaged-bytes", segment.damaged_bytes)
-                in_doubt = True
-            if segment.count == 0:
-                self._set_aside(segment)
-                continue
             self._segments[serial] = segment
+            in_doubt = in_doubt or segment.damaged_bytes > 0
+            self.count("damaged-bytes", segment.damaged_bytes)
             if segment.loaded:
                 self._touch(segment)
+        self._resume(rng, in_doubt)
+        for segment in self.segments():
+            if segment.count == 0:
+                del self._segments[segment.header.serial]
+                self._set_aside(segment)
+                continue
+            if segment.ragged:
+                segment.cut()
+            if segment.to_repair:
+                segment.close()
+            self.tidy(segment)
+
+    def _resume(self, rng: random.Random, in_doubt: bool) -> None:
+        """Go on numbering behind everything that was ever numbered, in a new epoch when that is not known for sure."""
         state, state_in_doubt = self._read_state()
-        newest = max(
-            (s.last_seq for s in self._segments.values() if state and s.header.epoch == state.epoch), default=-1
-        )
         if state is None or state_in_doubt or in_doubt or state.device != self.device:
             used = {segment.header.epoch for segment in self._segments.values()} | ({state.epoch} if state else set())
-            epoch = next(number for number in iter(lambda: rng.getrandbits(32), None) if number not in used)
+            epoch = rng.getrandbits(32)
+            while epoch in used:
+                epoch = rng.getrandbits(32)
             self.count("new-epoch")
             self._state = State(state.counter if state else 0, self.device, epoch, 0)
-            self._write_state()
         else:
+            epoch = state.epoch
+            newest = max((s.last_seq for s in self._segments.values() if s.header.epoch == epoch), default=-1)
             self._state = state
             self.next_seq = max(state.next_seq, newest + 1)
-        for segment in list(self._segments.values()):
-            self.tidy(segment)
+        self._write_state()
 
     def _set_aside(self, segment: Segment) -> None:
         """Rename a file without a readable record, keeping only a few such."""

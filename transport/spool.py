@@ -31,8 +31,6 @@ import random
 import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from codec.model import DEVICE_PATTERN, ChunkId
@@ -42,6 +40,9 @@ from transport.fs import Files
 from transport.segment import Record, Segment
 from transport.segment_format import Mark
 from transport.shelf import Shelf
+from transport.spooled import Entry, Gap, SpoolUsage, WhenFull
+
+__all__ = ["Entry", "Gap", "Spool", "SpoolUsage", "WhenFull"]
 
 MIN_LIMIT_BYTES = 1 << 20
 """Below this, pages and rolling would take most of the space."""
@@ -53,51 +54,6 @@ SEGMENTS_IN_LIMIT = 32
 
 LANE_SHIFT = 5
 READY_BATCH = 64
-
-
-class WhenFull(StrEnum):
-    """What gives way when the limit is reached."""
-
-    DROP_LOWEST_VALUE = "drop-lowest-value"
-    DROP_OLDEST = "drop-oldest"
-    PAUSE = "pause"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A chunk in the spool. value: 0..255. ready_wall_ns: not to be sent before. size_bytes: of the sealed chunk."""
-
-    chunk_id: ChunkId
-    value: int
-    ready_wall_ns: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A chunk that will not arrive. reason: "spool-full", "expired", "forgotten", "damaged", "refused: …"."""
-
-    chunk_id: ChunkId
-    value: int
-    size_bytes: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolUsage:
-    """What the spool holds.
-
-    Attributes:
-        chunks, live_bytes: what waits. disk_bytes: of all files; limit_bytes: at most that.
-        by_value: (chunks, bytes) per lane's lowest value. counters: since opening, by name.
-    """
-
-    chunks: int
-    live_bytes: int
-    disk_bytes: int
-    limit_bytes: int
-    by_value: dict[int, tuple[int, int]]
-    counters: dict[str, int]
 
 
 class Spool:
@@ -249,19 +205,27 @@ class Spool:
             those that were still waiting: to be recorded as gaps.
 
         Raises:
-            StorageFailed: not everything is erased for sure, but nothing of it will be sent; ask again.
+            StorageFailed: not everything is erased for sure; ask again. What is erased counts as a loss.
         """
         chosen: Callable[[Entry], bool] = which if callable(which) else (lambda entry: entry.chunk_id in which)
         gaps: list[Gap] = []
+        failure: StorageFailed | None = None
         with self._guard:
             for segment in self._shelf.segments():
                 try:
+                    if segment.ragged:
+                        segment.cut()
+                    if segment.ragged:
+                        raise OSError(errno.EIO, "the end of a file cannot be cut off")
                     self._forget_in(segment, chosen, gaps)
                 except OSError as error:
-                    self._losses.extend(gaps)
-                    raise _storage_failed("not everything could be erased", segment.path, error) from error
+                    failure = _storage_failed("not everything could be erased", segment.path, error)
+                    continue
                 self._shelf.tidy(segment)
             self._shelf.count("forgotten", len(gaps))
+            if failure is not None:
+                self._losses.extend(gaps)
+                raise failure
         return gaps
 
     def _forget_in(self, segment: Segment, chosen: Callable[[Entry], bool], gaps: list[Gap]) -> None:
@@ -273,10 +237,13 @@ class Spool:
         ]
         if not records:
             return
-        gaps += [_gap(record, "forgotten") for record in records if record.mark is Mark.LIVE]
+        waiting = [record for record in records if record.mark is Mark.LIVE]
         ids = {record.header.chunk_id for record in records}
         self._unerased |= ids
-        segment.erase(records)
+        try:
+            segment.erase(records)
+        finally:  # also when it failed, none of them is sent any more
+            gaps += [_gap(record, "forgotten") for record in waiting if not self._waits(record.header.chunk_id)]
         self._unerased -= ids
 
     def expire(self, before_wall_ns: int) -> list[Gap]:
@@ -285,10 +252,12 @@ class Spool:
         with self._guard:
             for segment in self._shelf.segments():
                 if segment.live and segment.min_ready_ns < before_wall_ns:
+                    old: list[Record] = []
                     with self._shelf.noted("expire"):
-                        old = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
-                        gaps += [_gap(record, "expired") for record in old]
-                        segment.mark(old, Mark.DROPPED)
+                        found = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
+                        segment.mark(found, Mark.DROPPED, only_on_disk=True)
+                        old = found
+                    gaps += [_gap(record, "expired") for record in old if not self._waits(record.header.chunk_id)]
                     self._shelf.tidy(segment)
             self._shelf.count("expired", len(gaps))
         return gaps
@@ -396,22 +365,23 @@ class Spool:
     # -- inside
 
     def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
-        """Store into the lane's segment; on trouble make a second attempt in a new one, with room made if that helps."""
+        """Store into the lane's segment; on trouble once more in a new one; on a full disk as often as room can be made."""
         lane = value >> LANE_SHIFT
-        for attempt in (1, 2):
+        troubles = 0
+        while True:
             try:
                 segment = self._shelf.segment_for(lane, chunk_id, len(chunk), self.segment_bytes)
                 self._unconfirmed[chunk_id] = zlib.crc32(chunk)
                 segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
             except OSError as error:
                 self._shelf.count("failed-writes")
-                if attempt == 2:
-                    raise
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    victim = self._victim(lane)
-                    if victim is None:
-                        raise
+                victim = self._victim(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+                if victim is not None:
                     self._drop(victim, gaps)
+                    continue
+                troubles += 1
+                if troubles == 2:
+                    raise
             else:
                 return
 
@@ -436,12 +406,13 @@ class Spool:
     def _victim(self, lane: int) -> Segment | None:
         """Return the segment to give up for a chunk of this lane, or None when there is none."""
         segments = self._shelf.segments()
-        dead = next((segment for segment in segments if not segment.live), None)
+        dead = next((s for s in segments if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
         if dead is not None or self.when_full is WhenFull.PAUSE:
             return dead
+        alive = [segment for segment in segments if segment.live]
         if self.when_full is WhenFull.DROP_OLDEST:
-            return segments[0] if segments else None
-        lower = [segment for segment in segments if segment.header.lane <= lane]
+            return alive[0] if alive else None
+        lower = [segment for segment in alive if segment.header.lane <= lane]
         return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
 
     def _drop(self, segment: Segment, gaps: list[Gap]) -> None:
@@ -457,8 +428,13 @@ class Spool:
             self._shelf.remove(segment)
         finally:
             if segment not in self._shelf.segments():
-                self._shelf.count("dropped", len(lost))
-                gaps += lost
+                gone = [gap for gap in lost if not self._waits(gap.chunk_id)]
+                self._shelf.count("dropped", len(gone))
+                gaps += gone
+
+    def _waits(self, chunk_id: ChunkId) -> bool:
+        """Tell whether a copy of a chunk still waits; a write that failed half-way and a crash can leave two."""
+        return any(record.mark is Mark.LIVE for _, record in self._shelf.find(chunk_id))
 
     def _settle(self, ids: Iterable[ChunkId], mark: Mark) -> list[Record]:
         """Mark waiting records (all copies of them); return one for each id."""

@@ -7,6 +7,8 @@ bus. Does not guarantee to learn of a service that hangs: a call that takes long
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,16 @@ DBUS_PATH = "/org/freedesktop/DBus"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
-def changes_of(interface: str, path: str) -> str:
-    """Return the match rule for changes of an object's properties, and for nothing else."""
-    return f"type='signal',interface='{PROPERTIES}',member='PropertiesChanged',path='{path}',arg0='{interface}'"
+Handler = Callable[[str, str, list[Any]], None]
+"""Is told a signal's path, member, and arguments with variants opened."""
+
+
+def changes_of(service: str, path: str, interface: str) -> str:
+    """Return the match rule for changes of an object's properties, told by the service itself, and for nothing else."""
+    return (
+        f"type='signal',sender='{service}',interface='{PROPERTIES}',member='PropertiesChanged',path='{path}',"
+        f"arg0='{interface}'"
+    )
 
 
 def owner_of(service: str) -> str:
@@ -34,10 +43,13 @@ def owner_of(service: str) -> str:
 
 
 class Bus:
-    """A connection to a bus. State: the connection and the handlers; made by `connect`."""
+    """A connection to a bus; made by `connect`. State: who listens to signals, the calls that wait for an answer."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
+        self._handlers: list[Handler] = []
+        self._waiting: dict[int, asyncio.Future[Message | None]] = {}
+        bus.add_message_handler(self._on_message)
 
     @classmethod
     async def connect(cls, kind: str) -> Bus | None:
@@ -57,21 +69,52 @@ class Bus:
         except (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError, ValueError):
             return None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the bus is still there.
+
+        dbus-fast knows only after it has read the end; sending into a connection that has just hung up makes it leave
+        a future behind whose error nobody can fetch.
+        """
+        if not self._bus.connected:
+            return False
+        poll = select.poll()
+        poll.register(self._bus._fd or 0, 0)  # hang-up and errors are always reported
+        return not poll.poll(0)
+
+    def _on_message(self, message: Message) -> None:
+        from dbus_fast import MessageType
+
+        if message.message_type is MessageType.SIGNAL:
+            arguments = [_open(value) for value in message.body]
+            for handler in self._handlers:
+                handler(message.path or "", message.member or "", arguments)
+        elif (waiting := self._waiting.get(message.reply_serial or 0)) is not None and not waiting.done():
+            waiting.set_result(message)
+
     async def call(
         self, service: str, path: str, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()
     ) -> list[Any] | None:
         """Call a method and return what it answers (variants opened); None when it doesn't, or with an error."""
         from dbus_fast import Message, MessageType
-        from dbus_fast.errors import DBusError
 
+        if not self.connected:
+            return None
         message = Message(
             destination=service, path=path, interface=interface, member=member, signature=signature, body=list(body)
         )
+        # Not MessageBus.call, for the same reason: it drops the future of the sending.
+        waiting: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        message.serial = self._bus.next_serial()
+        self._waiting[message.serial] = waiting
         try:
             async with asyncio.timeout(CALL_S):
-                reply = await self._bus.call(message)
-        except (DBusError, OSError, EOFError, TimeoutError):
+                await self._bus.send(message)
+                reply = await waiting
+        except (OSError, EOFError, TimeoutError):
             return None
+        finally:
+            del self._waiting[message.serial]
         if reply is None or reply.message_type is not MessageType.METHOD_RETURN:
             return None
         return [_open(value) for value in reply.body]
@@ -86,24 +129,19 @@ class Bus:
         answer = await self.call(DBUS, DBUS_PATH, DBUS, "NameHasOwner", "s", [service])
         return bool(answer and answer[0])
 
-    async def listen(self, handler: Callable[[str, str, list[Any]], None], rules: Sequence[str]) -> None:
-        """Have the signals that match any rule told to `handler` as (path, member, arguments with variants opened)."""
-        from dbus_fast import MessageType
-
-        def on_message(message: Message) -> None:
-            if message.message_type is MessageType.SIGNAL:
-                handler(message.path or "", message.member or "", [_open(value) for value in message.body])
-
-        self._bus.add_message_handler(on_message)
+    async def listen(self, handler: Handler, rules: Sequence[str]) -> None:
+        """Have the signals that match the rules told to `handler`."""
+        self._handlers.append(handler)
         for rule in rules:
             await self.call(DBUS, DBUS_PATH, DBUS, "AddMatch", "s", [rule])
 
     async def gone(self) -> None:
-        """Return when the bus closed the connection."""
-        try:
+        """Return when the connection has ended. Not to be cancelled: `close` ends it (dbus-fast shares one future)."""
+        with contextlib.suppress(OSError, EOFError):
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-        except (OSError, EOFError):
-            return
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result(None)
 
     def close(self) -> None:
         """Disconnect."""
@@ -112,40 +150,59 @@ class Bus:
 
 
 class Follower:
-    """Reads a value anew whenever a signal says that it may have changed; the one task of a source.
+    """Reads values anew whenever a signal says that they may have changed: the buses and the tasks of a source.
 
-    State: whether a signal has come since the last reading.
+    State: the buses, the tasks, whether a signal has come since the last reading.
 
     Args:
-        name: the task's. read: reads and tells; called once at the start, and again after signals.
+        name: for the tasks. read: reads and tells; called once at the start, and again after signals.
     """
 
     def __init__(self, name: str, read: Callable[[], Awaitable[None]]) -> None:
         self._name, self._read = name, read
         self._stale = asyncio.Event()
+        self._buses: list[Bus] = []
+        self._watches: list[asyncio.Task[None]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Read once, then follow."""
+    async def connect(self, kind: str) -> Bus | None:
+        """Return a bus that is closed by `stop` and whose end counts as a signal; None where there is no such bus."""
+        bus = await Bus.connect(kind)
+        if bus is not None:
+            self._buses.append(bus)
+            task = asyncio.get_running_loop().create_task(self._watch(bus), name=f"{self._name}: {kind} bus")
+            self._watches.append(task)
+        return bus
+
+    async def follow(self) -> None:
+        """Read once, and from then on after every signal."""
         await self._read()
-        self._task = asyncio.get_running_loop().create_task(self._follow(), name=self._name)
+        self._task = asyncio.get_running_loop().create_task(self._loop(), name=self._name)
 
     def stale(self) -> None:
         """Have it read anew; many calls before that are one."""
         self._stale.set()
 
-    async def _follow(self) -> None:
+    async def _watch(self, bus: Bus) -> None:
+        await bus.gone()
+        self.stale()
+
+    async def _loop(self) -> None:
         while True:
             await self._stale.wait()
             self._stale.clear()
             await self._read()
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the task and close the buses; harmless when not started."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        for bus in self._buses:
+            bus.close()
+        await asyncio.gather(*self._watches)
+        self._watches, self._buses = [], []
 
 
 def _open(value: Any) -> Any:

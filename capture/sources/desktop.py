@@ -4,7 +4,8 @@ Guarantees: every pointer and key event since `start`, in order, with the server
 change is told before the input that follows it; nothing polls, so that an idle desktop costs nothing. Does not
 guarantee to tell at once: events are left with the server and in the socket for `hold_s` (they carry their times), and
 motion over a place where nobody listens waits for the next thing that happens, the idleness notice or `flush`. Whoever
-gates by time (pause, withdrawal) calls `flush` first.
+gates by time (pause, withdrawal) calls `flush` first. A client that grabs the whole server (some screenshot tools while
+one selects) makes a round trip, and so this process, wait until it lets go; nothing is lost by that.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from capture.sources import x11
+from capture.sources import notices, x11
+from capture.sources.input_decoder import InputDecoder, Told
 from capture.sources.windows import Monitor, Window
-from capture.sources.xinput import InputDecoder, Told
 
 HOLD_S = 0.1
 """How long input gathers after a wake: ten wakeups a second at up to 1,000 events a second."""
@@ -29,6 +30,9 @@ RECORD adds during the flush of its own connection is forgotten) whenever it was
 SOCKET_EVENTS = 250
 RATE_DECAY = 0.9
 """From the first assumption to an everyday mouse's 1,000 a second in some 20 batches: a second or two of motion."""
+
+FLOOR_DECAY = 0.998
+"""What was too fast once is remembered for some 10 s of motion: a fast mouse says it again, a hiccup doesn't."""
 
 DAMAGE_HOLD_S = 0.5
 """How long changes of the screen gather before they are told: a window has painted itself by then."""
@@ -154,7 +158,9 @@ class Desktop:
 
         No change is lost by a long hold: watching begins anew before a change is told.
         """
-        self._damage_hold_s = hold_s
+        was_watched, self._damage_hold_s = self._damage_hold_s is not None, hold_s
+        if was_watched == (hold_s is not None):
+            return  # no word to the server, no wakeup
         if hold_s is not None:
             self._guarded(lambda server: server.watch_damage())
         else:
@@ -220,15 +226,16 @@ class Desktop:
         count = len(times_ms)
         seen_hz = (count - 1) * 1000 / max(1, times_ms[-1] - times_ms[0])
         self._rate_hz = max(self._rate_hz * RATE_DECAY, min(seen_hz, FASTEST_HZ) if count >= BUSY_EVENTS else 0)
-        if count > 2 * HOLD_EVENTS:  # a mouse that was so fast once will be again
+        if count > 2 * HOLD_EVENTS:  # a mouse that was so fast will be again
             self._floor_hz = max(self._floor_hz, min(seen_hz, FASTEST_HZ))
             self.overflows += count > SOCKET_EVENTS
+        self._floor_hz *= FLOOR_DECAY
         self._rate_hz = max(self._rate_hz, self._floor_hz)
 
     def _begin(self, server: x11.Server) -> None:
         now_ms = self._now_ms()
         self._sink.display(now_ms, *server.display())
-        for t_ms, tell, arguments in self._focus(server, [now_ms]):
+        for t_ms, tell, arguments in self._focus(server, now_ms):
             tell(t_ms, *arguments)
         self._batch(server)
         self._watch_sockets(server)
@@ -255,69 +262,67 @@ class Desktop:
         """
         told: list[Told] = []
         input_ms: list[int] = []
-        notices = server.notices()
+        news = server.notices()
         while True:
-            told += self._of_notices(server, notices)
-            if notices or all_until_now:
+            told += self._of_notices(server, news)
+            if news or all_until_now:
                 server.round_trip()
             seen = self._decoder.decode(server.recorded(), self._now_ms())
             if seen and not self._managed:
-                told += self._focus(server, [seen[0][0]])
+                told += self._focus(server, seen[0][0])
             told += seen
             input_ms += map(_time, seen)
-            notices = server.notices()  # came meanwhile, maybe before some of the input
-            if not notices:
+            news = server.notices()  # came meanwhile, maybe before some of the input
+            if not news:
                 break
         told.sort(key=_time)  # stable: at the same ms notices come before input
         for t_ms, tell, arguments in told:
-            # A notice may be stamped some ms before input that was told already: the server doesn't look at its clock
-            # for each. It still comes after that input.
-            self._told_ms = max(self._told_ms, t_ms)
-            tell(self._told_ms, *arguments)
+            tell(t_ms, *arguments)
+        self._told_ms = max(self._told_ms, told[-1][0]) if told else self._told_ms
         if input_ms:
             self._learn_rate(input_ms)
         return len(input_ms)
 
-    def _of_notices(self, server: x11.Server, notices: Sequence[x11.Notice]) -> list[Told]:
+    def _of_notices(self, server: x11.Server, news: Sequence[notices.Notice]) -> list[Told]:
         told: list[Told] = []
-        focus_ms: list[int] = []
+        moved_ms: list[int] = []
+        retitled_ms: int | None = None
         display_changed = False
-        for notice in notices:
+        for notice in news:
             match notice:
-                case x11.FocusMoved(time=at) | x11.Retitled(time=at):
-                    focus_ms.append(self._unwrap(at))
-                case x11.Damaged(time=at):
-                    self._on_damage(self._unwrap(at))
-                case x11.IdleCrossed(time=at, idle=idle):
-                    told.append((self._unwrap(at), self._sink.idle, (idle,)))
-                case x11.DisplayChanged():
+                case notices.FocusMoved(time=at):
+                    moved_ms.append(self._noticed_ms(at))
+                case notices.Retitled(time=at):
+                    retitled_ms = self._noticed_ms(at)
+                case notices.Damaged(time=at):
+                    self._on_damage(self._noticed_ms(at))
+                case notices.IdleCrossed(time=at, idle=idle):
+                    told.append((self._noticed_ms(at), self._sink.idle, (idle,)))
+                case notices.DisplayChanged():
                     display_changed = True
-                case x11.KeyboardChanged():
+                case notices.KeyboardChanged():
                     self._decoder.keyboard = server.keyboard()
-                case x11.ManagerChanged():
+                case notices.ManagerChanged():
                     self._managed = server.is_managed()
-                    focus_ms.append(self._now_ms())
+                    moved_ms.append(self._now_ms())
         if display_changed:
             told.append((self._now_ms(), self._sink.display, server.display()))
-        return told + (self._focus(server, focus_ms) if focus_ms else [])
-
-    def _focus(self, server: x11.Server, times_ms: Sequence[int]) -> list[Told]:
-        """Tell the focused window if it is another, or has another title, than the last told.
-
-        Only the last of several changes in a batch can be read. Between the first and the last the focus is told as
-        unknown, so that no input is taken for a window's that it didn't go to.
-        """
-        window = server.active_window(managed=self._managed)
-        if self._focus_known and _same(window, self._focused) and len(times_ms) == 1:
-            return []
-        told: list[Told] = []
-        if self._focus_known and not _same(window, self._focused) and times_ms[0] < times_ms[-1]:
-            told.append((times_ms[0], self._sink.focus, (None,)))
-        elif _same(window, self._focused) and self._focus_known:
-            return []
-        told.append((times_ms[-1], self._sink.focus, (window,)))
-        self._focused, self._focus_known = window, True
+        if len(moved_ms) > 1:
+            # Only where the focus is now can be read. Where it was meanwhile is told as unknown, so that no input is
+            # taken for another window's than it went to.
+            told.append(self._focus_told(moved_ms[0], None))
+        if moved_ms or retitled_ms is not None:
+            told += self._focus(server, moved_ms[-1] if moved_ms else retitled_ms or 0)
         return told
+
+    def _focus(self, server: x11.Server, t_ms: int) -> list[Told]:
+        """Tell the focused window if it is another, or has another title, than the last told."""
+        window = server.active_window(managed=self._managed)
+        return [] if self._focus_known and _same(window, self._focused) else [self._focus_told(t_ms, window)]
+
+    def _focus_told(self, t_ms: int, window: Window | None) -> Told:
+        self._focused, self._focus_known = window, True
+        return t_ms, self._sink.focus, (window,)
 
     # -- damage ----------------------------------------------------------------------------------------------------
 
@@ -337,8 +342,12 @@ class Desktop:
     def _now_ms(self) -> int:
         return self.server_ms(time.monotonic_ns())
 
-    def _unwrap(self, server_ms: int) -> int:
-        return self._decoder.clock.unwrap(server_ms, self._now_ms())
+    def _noticed_ms(self, server_ms: int) -> int:
+        """Return a notice's time, 64 bits, but not one before what was told already.
+
+        The server doesn't look at its clock for each notice: it may be stamped some ms before input that it follows.
+        """
+        return max(self._told_ms, self._decoder.clock.unwrap(server_ms, self._now_ms()))
 
 
 def _time(told: Told) -> int:

@@ -7,7 +7,6 @@ nobody has marked; a network's name can be given a class in the configuration.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -64,20 +63,18 @@ class NetworkSource:
         self._session: Bus | None = None
         self._on_change: Callable[[], None] = lambda: None
         self._follower = Follower("network", self._read)
-        self._gone: list[asyncio.Task[None]] = []
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Read once and call `on_change` at each change from then on."""
-        self._system, self._session = await Bus.connect(SYSTEM), await Bus.connect(SESSION)
+        self._system, self._session = await self._follower.connect(SYSTEM), await self._follower.connect(SESSION)
         if self._system is not None:
-            rules = [changes_of(MANAGER, MANAGER_PATH), owner_of(MANAGER), MODEM_RULE]
+            rules = [changes_of(MANAGER, MANAGER_PATH, MANAGER), owner_of(MANAGER), MODEM_RULE]
             await self._system.listen(self._on_signal, rules)
-            self._watch(self._system)
         if self._session is not None:
             await self._session.listen(
                 self._on_signal, [f"type='signal',interface='{MONITOR}',member='changed',path='{PORTAL_PATH}'"]
             )
-        await self._follower.start()
+        await self._follower.follow()
         self._on_change = on_change
 
     def current(self) -> Network:
@@ -88,22 +85,7 @@ class NetworkSource:
         """Stop listening; harmless when not started."""
         self._on_change = lambda: None
         await self._follower.stop()
-        for task in self._gone:
-            task.cancel()
-        await asyncio.gather(*self._gone, return_exceptions=True)
-        self._gone.clear()
-        for bus in (self._system, self._session):
-            if bus is not None:
-                bus.close()
         self._system = self._session = None
-
-    def _watch(self, bus: Bus) -> None:
-        async def watch() -> None:
-            await bus.gone()
-            self._system = None
-            self._follower.stale()
-
-        self._gone.append(asyncio.get_running_loop().create_task(watch(), name="network's bus"))
 
     def _on_signal(self, path: str, member: str, arguments: list[Any]) -> None:
         self._follower.stale()

@@ -7,7 +7,6 @@ or False, never guessed. Does not guarantee to notice a lock that no service ann
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +31,8 @@ LOGIND_SESSION = "org.freedesktop.login1.Session"
 LOGIND_USER = "org.freedesktop.login1.User"
 SCREEN_SAVER_RULE = "type='signal',member='ActiveChanged'"
 """org.freedesktop.ScreenSaver, and GNOME's, MATE's, Cinnamon's and Xfce's, all say ActiveChanged(boolean)."""
+
+SCREEN_SAVERS = tuple(f"org.{desktop}.ScreenSaver" for desktop in ("freedesktop", "gnome", "mate", "cinnamon", "xfce"))
 
 BATTERY_TYPE = 2
 WARNING_LOW = 3
@@ -63,39 +64,40 @@ class Power:
 
 
 class PowerSource:
-    """Keeps `current` current. State: the buses, what they last said."""
+    """Keeps `current` current. State: the buses, what they last said, by interface."""
 
     def __init__(self) -> None:
         self._power = Power()
         self._system: Bus | None = None
         self._session: Bus | None = None
         self._session_path = ""
+        self._said: dict[str, dict[str, Any]] = {}
+        self._reading: dict[str, dict[str, Any]] = {}
         self._screen_saver = False
         self._sleeping = False
         self._on_change: Callable[[], None] = lambda: None
         self._follower = Follower("power", self._read)
-        self._gone: list[asyncio.Task[None]] = []
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Read everything once and call `on_change` at each change from then on."""
-        self._system, self._session = await Bus.connect(SYSTEM), await Bus.connect(SESSION)
+        self._system, self._session = await self._follower.connect(SYSTEM), await self._follower.connect(SESSION)
         if self._system is not None:
             self._session_path = await self._find_session(self._system)
             rules = [
-                changes_of(UPOWER, UPOWER_PATH),
-                changes_of(UPOWER_DEVICE, UPOWER_BATTERY_PATH),
+                changes_of(UPOWER, UPOWER_PATH, UPOWER),
+                changes_of(UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE),
                 owner_of(UPOWER),
-                f"type='signal',interface='{LOGIND_MANAGER}',member='PrepareForSleep',path='{LOGIND_PATH}'",
+                f"type='signal',sender='{LOGIND}',interface='{LOGIND_MANAGER}',member='PrepareForSleep',path='{LOGIND_PATH}'",
             ]
             for interface, path in PROFILES:
-                rules += [changes_of(interface, path), owner_of(interface)]
+                rules += [changes_of(interface, path, interface), owner_of(interface)]
             if self._session_path:
-                rules.append(changes_of(LOGIND_SESSION, self._session_path))
+                rules.append(changes_of(LOGIND, self._session_path, LOGIND_SESSION))
             await self._system.listen(self._on_system_signal, rules)
-            self._watch(self._system)
         if self._session is not None:
             await self._session.listen(self._on_session_signal, [SCREEN_SAVER_RULE])
-        await self._follower.start()
+            self._screen_saver = await _screen_saver_shown(self._session)
+        await self._follower.follow()
         self._on_change = on_change
 
     def current(self) -> Power:
@@ -108,22 +110,7 @@ class PowerSource:
         """Stop listening; harmless when not started."""
         self._on_change = lambda: None
         await self._follower.stop()
-        for task in self._gone:
-            task.cancel()
-        await asyncio.gather(*self._gone, return_exceptions=True)
-        self._gone.clear()
-        for bus in (self._system, self._session):
-            if bus is not None:
-                bus.close()
         self._system = self._session = None
-
-    def _watch(self, bus: Bus) -> None:
-        async def watch() -> None:
-            await bus.gone()
-            self._system = None
-            self._follower.stale()
-
-        self._gone.append(asyncio.get_running_loop().create_task(watch(), name="power's bus"))
 
     async def _find_session(self, bus: Bus) -> str:
         """Return the path of this person's session; "" without logind. A service of the user is in none: take the user's."""
@@ -137,38 +124,67 @@ class PowerSource:
         return str(shown[1]) if shown and shown[0] else ""
 
     def _on_system_signal(self, path: str, member: str, arguments: list[Any]) -> None:
-        if member == "PrepareForSleep" and arguments:
+        if member == "PropertiesChanged" and not arguments[2]:
+            # The signal says all: asking again would be several wakeups, twice a minute on battery.
+            self._said.setdefault(arguments[0], {}).update(arguments[1])
+            if arguments[0] in self._reading:
+                self._reading[arguments[0]].update(arguments[1])
+            self._tell()
+        elif member == "PrepareForSleep":
             self._sleeping = bool(arguments[0])
-            self._tell(replace(self._power, sleeping=self._sleeping))  # at once: the machine doesn't wait for long
-        self._follower.stale()
+            self._tell()
+        else:  # a service came or went, or values changed that the signal doesn't carry
+            self._follower.stale()
 
     def _on_session_signal(self, path: str, member: str, arguments: list[Any]) -> None:
         if member == "ActiveChanged" and arguments and isinstance(arguments[0], bool):
             self._screen_saver = arguments[0]
-            self._follower.stale()
+            self._tell()
 
-    def _tell(self, power: Power) -> None:
+    async def _read(self) -> None:
+        """Ask for all properties anew.
+
+        What was known holds until all is read, and a lock until its service says otherwise: silence unlocks nothing.
+        """
+        bus = self._system
+        self._reading = {LOGIND_SESSION: dict(self._said.get(LOGIND_SESSION, {}))}
+        if bus is not None and bus.connected:
+            places = [(UPOWER, UPOWER_PATH, UPOWER), *((interface, path, interface) for interface, path in PROFILES)]
+            if self._session_path:
+                places.append((LOGIND, self._session_path, LOGIND_SESSION))
+            for service, path, interface in places:
+                answer = await bus.properties(service, path, interface)
+                if answer or interface != LOGIND_SESSION:
+                    self._reading[interface] = dict(answer)
+            if self._reading[UPOWER]:
+                battery = await bus.properties(UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE)
+                self._reading[UPOWER_DEVICE] = dict(battery)
+        self._said, self._reading = self._reading, {}
+        self._tell()
+
+    def _tell(self) -> None:
+        said = {interface: self._said.get(interface, {}) for interface in (UPOWER, UPOWER_DEVICE, LOGIND_SESSION)}
+        profiles = [self._said.get(interface, {}).get("ActiveProfile") for interface, _ in PROFILES]
+        profile = next(filter(None, profiles), None)
+        power = Power(
+            power_saver=None if profile is None else profile == "power-saver",
+            locked=bool(said[LOGIND_SESSION].get("LockedHint", False)) or self._screen_saver,
+            sleeping=self._sleeping,
+        )
+        power = replace(power, **_from_upower(said[UPOWER], said[UPOWER_DEVICE]))
         if power != self._power:
             self._power = power
             self._on_change()
 
-    async def _read(self) -> None:
-        bus = self._system
-        if bus is None:
-            self._tell(Power(locked=self._screen_saver))
-            return
-        machine = await bus.properties(UPOWER, UPOWER_PATH, UPOWER)
-        battery = await bus.properties(UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE) if machine else {}
-        session = await bus.properties(LOGIND, self._session_path, LOGIND_SESSION) if self._session_path else {}
-        profile = ""
-        for interface, path in PROFILES:
-            profile = profile or str((await bus.properties(interface, path, interface)).get("ActiveProfile", ""))
-        power = Power(
-            power_saver=profile == "power-saver" if profile else None,
-            locked=bool(session.get("LockedHint", False)) or self._screen_saver,
-            sleeping=self._sleeping,
-        )
-        self._tell(replace(power, **_from_upower(machine, battery)))
+
+async def _screen_saver_shown(bus: Bus) -> bool:
+    """Tell whether a screen saver that runs says that it hides the screen."""
+    for service in SCREEN_SAVERS:
+        if await bus.has(service):
+            answer = await bus.call(service, "/" + service.replace(".", "/"), service, "GetActive")
+            if answer and answer[0] is True:
+                return True
+    return False
 
 
 def _from_upower(machine: Mapping[str, Any], battery: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ events). mss's default backend copies through shared memory where the server let
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.errors import CaptureError, NoDisplay
+from capture.sources.windows import Monitor
 
 Pixels = npt.NDArray[np.uint8]
 """uint8 BGRA, shape (H, W, 4), C-contiguous."""
@@ -50,26 +52,48 @@ class Grabber:
 
         try:
             shot = self._mss.grab(self._mss.monitors[0])
-        except mss.ScreenShotError as error:
+        except (mss.ScreenShotError, OSError, AssertionError) as error:  # mss asserts that a dead server answers
             self.reset()
             raise CaptureError(f"The display could not be grabbed: {error}") from error
         return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
+
+    def places(self) -> list[Monitor]:
+        """Return the whole display and then each monitor."""
+        if self._mss is None:
+            self._mss = self._open()
+        return [
+            Monitor(str(number), one["left"], one["top"], one["width"], one["height"])
+            for number, one in enumerate(self._mss.monitors)
+        ]
 
     def _open(self) -> Any:
         import mss
 
         try:
             return mss.MSS(display=self._display) if self._display else mss.MSS()
-        except (mss.ScreenShotError, OSError) as error:
+        except (mss.ScreenShotError, OSError, AssertionError) as error:
             raise NoDisplay(f"There is no display to take pictures of: {error}") from error
 
     def reset(self) -> None:
         """Begin anew: to be called when the display's size changed (mss sizes its buffer once)."""
-        if self._mss is not None:
-            self._mss.close()
-            self._mss = None
+        old, self._mss = self._mss, None
+        if old is not None:
+            with contextlib.suppress(Exception):  # of a connection that broke: what it held is gone anyway
+                old.close()
 
     close = reset
+
+
+def monitors_of(display: str | None = None) -> tuple[int, int, tuple[Monitor, ...]]:
+    """Return the display's width and height (px) and its monitors, where nothing else tells of them.
+
+    Raises:
+        NoDisplay: there is none.
+    """
+    grabber = Grabber(display)
+    whole, *each = grabber.places()
+    grabber.close()
+    return whole.width, whole.height, tuple(each)
 
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c") or "msvcrt")

@@ -109,14 +109,11 @@ def stack(
             property still belongs to the application whose connection made it.
         screen_px: the display's width and height; what lies outside is not visible.
     """
-    framed = {child.client for child in children if child.client and not child.override_redirect}
-    by_connection: dict[int, int] = {}
-    for client in framed:
-        by_connection.setdefault(client & client_mask, client)
-    by_pid: dict[int, int] = {}
-    for client in framed:
-        if traits.get(client, Traits()).pid:
-            by_pid.setdefault(traits[client].pid, client)
+    clients = [child.client or child.id for child in children if not child.override_redirect]
+    framed = set(clients)
+    # Of several windows of one application the topmost: what pops up belongs to the one in use.
+    by_connection = {client & client_mask: client for client in clients}
+    by_pid = {traits[client].pid: client for client in clients if client in traits and traits[client].pid}
 
     windows = []
     for child in children:
@@ -143,7 +140,7 @@ def stack(
                 height=child.height,
                 override_redirect=child.override_redirect,
                 owner=owner,
-                opaque=child.opaque and not said.translucent,
+                opaque=child.opaque and not (said.translucent or traits.get(child.id, said).translucent),
             )
         )
     return windows

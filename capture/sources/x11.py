@@ -14,11 +14,9 @@ import functools
 import re
 import select
 import socket
-import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xcffib
@@ -30,25 +28,23 @@ import xcffib.sync
 import xcffib.xproto as xp
 
 from capture.errors import CaptureError, NoDisplay, NoPermission
+from capture.sources.input_decoder import ServerClock
 from capture.sources.keyclass import KeyboardMap
-from capture.sources.windows import Child, Monitor, Traits, Window, app_of, stack, title_of
-from capture.sources.xinput import ServerClock
-
-NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR")
-ATOMS = (
-    "_NET_ACTIVE_WINDOW",
-    "_NET_CLIENT_LIST_STACKING",
-    "_NET_SUPPORTING_WM_CHECK",
-    "_NET_WM_NAME",
-    "_NET_WM_PID",
-    "_NET_WM_WINDOW_OPACITY",
-    "WM_CLIENT_LEADER",
-    "_MODICUM_CLOCK",
+from capture.sources.notices import (
+    Damaged,
+    DisplayChanged,
+    FocusMoved,
+    IdleCrossed,
+    KeyboardChanged,
+    ManagerChanged,
+    Notice,
+    Retitled,
 )
-PROPERTY_WORDS = 4096
-"""The most that is read of a property, in 32-bit words: a list of 4,096 windows, a title of 16 kB."""
-FRAME_DEPTH = 8
-"""How deep below the root an application's window may lie in its window manager's frames."""
+from capture.sources.windows import Monitor, Window
+from capture.sources.x11_windows import WindowTree
+
+NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR", "SHAPE")
+ATOMS = (*WindowTree.ATOMS, "_MODICUM_CLOCK")
 RECORD_ALL_CLIENTS = 3  # present and future ones; device events need at least one client in the context
 RECORD_FROM_SERVER = 0  # the category of a reply that carries events (4 = start, 5 = end)
 
@@ -61,53 +57,6 @@ R = TypeVar("R")
 
 class ServerGone(CaptureError):
     """The X server closed the connection or died."""
-
-
-@dataclass(frozen=True, slots=True)
-class FocusMoved:
-    """Another window is active. `time`: the server's clock, 32 bits."""
-
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class Retitled:
-    """The watched window has another title."""
-
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """Something on the screen changed, for the first time since the damage was rearmed."""
-
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class IdleCrossed:
-    """The time without input crossed the threshold; `idle`: upwards."""
-
-    time: int
-    idle: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DisplayChanged:
-    """The display's size or monitors changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyboardChanged:
-    """Keys give other symbols now."""
-
-
-@dataclass(frozen=True, slots=True)
-class ManagerChanged:
-    """A window manager came or went."""
-
-
-Notice = FocusMoved | Retitled | Damaged | IdleCrossed | DisplayChanged | KeyboardChanged | ManagerChanged
 
 
 def _told(method: Callable[Concatenate[Server, P], R]) -> Callable[Concatenate[Server, P], R]:
@@ -152,13 +101,20 @@ class Server:
             raise
         setup = self._asking.get_setup()
         self._root: int = setup.roots[self._asking.pref_screen].root
-        self._client_mask = ~setup.resource_id_mask & 0xFFFFFFFF
         interned = [(name, self._core.InternAtom(False, len(name), name)) for name in ATOMS]
         self._atoms: dict[str, int] = {name: cookie.reply().atom for name, cookie in interned}
+        self._windows = WindowTree(
+            self._core,
+            self._asking(xcffib.shape.key),
+            root=self._root,
+            atoms=self._atoms,
+            client_mask=~setup.resource_id_mask & 0xFFFFFFFF,
+            answered=_answered,
+        )
         self._damage_id = 0
         self._alarms: dict[int, bool] = {}
-        self._watched = 0
-        self._select(self._root, xp.EventMask.PropertyChange | xp.EventMask.StructureNotify)
+        watched = xp.EventMask.PropertyChange | xp.EventMask.StructureNotify
+        self._core.ChangeWindowAttributes(self._root, xp.CW.EventMask, [watched])
         self._asking(xcffib.damage.key).QueryVersion(1, 1).reply()
         randr = self._asking(xcffib.randr.key)
         randr.QueryVersion(1, 5).reply()
@@ -221,7 +177,10 @@ class Server:
                         return FocusMoved(event.time)
                     if event.atom == self._atoms["_NET_SUPPORTING_WM_CHECK"]:
                         return ManagerChanged()
-                elif event.window == self._watched and event.atom in (self._atoms["_NET_WM_NAME"], xp.Atom.WM_NAME):
+                elif event.window == self._windows.watched and event.atom in (
+                    self._atoms["_NET_WM_NAME"],
+                    xp.Atom.WM_NAME,
+                ):
                     return Retitled(event.time)
             case xcffib.damage.NotifyEvent():
                 return Damaged(event.timestamp) if event.damage == self._damage_id else None
@@ -370,150 +329,41 @@ class Server:
 
     @_told
     def display(self) -> tuple[int, int, tuple[Monitor, ...]]:
-        """Return the display's width and height (px) and its monitors."""
+        """Return the display's width and height (px) and its monitors; none while they are being changed."""
         geometry_cookie = self._core.GetGeometry(self._root)
-        monitors_cookie = self._asking(xcffib.randr.key).GetMonitors(self._root, True)
-        geometry, found = geometry_cookie.reply(), monitors_cookie.reply().monitors
-        names = [self._core.GetAtomName(monitor.name) for monitor in found]
-        monitors = tuple(
-            Monitor(name.reply().name.to_string(), monitor.x, monitor.y, monitor.width, monitor.height)
-            for name, monitor in zip(names, found, strict=True)
+        monitors = _answered(self._asking(xcffib.randr.key).GetMonitors(self._root, True))
+        found = [] if monitors is None else [(one, self._core.GetAtomName(one.name)) for one in monitors.monitors]
+        named = [(one, _answered(cookie)) for one, cookie in found]
+        geometry = geometry_cookie.reply()
+        return (
+            geometry.width,
+            geometry.height,
+            tuple(
+                Monitor("" if name is None else name.name.to_string(), one.x, one.y, one.width, one.height)
+                for one, name in named
+            ),
         )
-        return geometry.width, geometry.height, monitors
 
-    # -- windows ---------------------------------------------------------------------------------------------------
-
-    def _select(self, window: int, mask: int) -> None:
-        self._core.ChangeWindowAttributes(window, xp.CW.EventMask, [mask])
-
-    def _ask_property(self, window: int, name: int) -> Any:
-        return self._core.GetProperty(False, window, name, xp.GetPropertyType.Any, 0, PROPERTY_WORDS)
-
-    def _ask_traits(self, window: int) -> Callable[[], Traits]:
-        """Ask for a window's properties; the answer is read by calling what is returned (many at a time)."""
-        atoms = (
-            xp.Atom.WM_CLASS,
-            self._atoms["_NET_WM_NAME"],
-            xp.Atom.WM_NAME,
-            self._atoms["_NET_WM_PID"],
-            xp.Atom.WM_TRANSIENT_FOR,
-            self._atoms["WM_CLIENT_LEADER"],
-            self._atoms["_NET_WM_WINDOW_OPACITY"],
-        )
-        cookies = [self._ask_property(window, atom) for atom in atoms]
-
-        def answer() -> Traits:
-            wm_class, net_name, name, pid, transient_for, leader, opacity = [_bytes_of(cookie) for cookie in cookies]
-            return Traits(
-                app=app_of(wm_class),
-                title=title_of(net_name, name),
-                pid=_word(pid),
-                transient_for=_word(transient_for),
-                leader=_word(leader),
-                translucent=bool(opacity) and _word(opacity) != 0xFFFFFFFF,
-            )
-
-        return answer
+    # -- windows (capture/sources/x11_windows.py) -------------------------------------------------------------------
 
     @_told
     def is_managed(self) -> bool:
-        """Tell whether a window manager runs (EWMH: its check window names itself)."""
-        atom = self._atoms["_NET_SUPPORTING_WM_CHECK"]
-        window = _word(_bytes_of(self._ask_property(self._root, atom)))
-        return bool(window) and _word(_bytes_of(self._ask_property(window, atom))) == window
+        """Tell whether a window manager runs."""
+        return self._windows.is_managed()
 
     @_told
     def active_window(self, *, managed: bool) -> Window | None:
-        """Return the window that has the focus and watch its title; None when none has.
+        """Return the window that has the focus; its title is watched from then on. None when none has.
 
         Args:
-            managed: a window manager says which it is; otherwise it is the one with the input focus, or, where
-                the focus follows the pointer, the one under the pointer.
+            managed: a window manager says which it is.
         """
-        if managed:
-            window = _word(_bytes_of(self._ask_property(self._root, self._atoms["_NET_ACTIVE_WINDOW"])))
-        else:
-            window = self._core.GetInputFocus().reply().focus
-            if window in (0, 1, self._root):  # None, PointerRoot
-                window = self._core.QueryPointer(self._root).reply().child
-            else:
-                window = self._top_levels([window]).get(window, 0)
-        if window != self._watched:
-            if self._watched:
-                self._select(self._watched, 0)
-            if window:
-                self._select(window, xp.EventMask.PropertyChange)
-            self._watched = window
-        if not window:
-            return None
-        traits, geometry = self._ask_traits(window), self._core.GetGeometry(window)
-        place = self._core.TranslateCoordinates(window, self._root, 0, 0)
-        said, size, origin = traits(), _reply(geometry), _reply(place)
-        if size is None or origin is None:  # it vanished: openbox leaves the id of a dead window
-            return None
-        owner = said.transient_for if said.transient_for != self._root else 0
-        return Window(
-            window, said.app, said.title, said.pid, origin.dst_x, origin.dst_y, size.width, size.height, owner=owner
-        )
-
-    def _top_levels(self, windows: Sequence[int]) -> dict[int, int]:
-        """Return the child of the root that each window lies in; a window that vanished is left out."""
-        found: dict[int, int] = {}
-        above = {window: window for window in windows}
-        for _ in range(FRAME_DEPTH):
-            asked = [(window, at, self._core.QueryTree(at)) for window, at in above.items()]
-            above = {}
-            for window, at, cookie in asked:
-                tree = _reply(cookie)
-                if tree is None:
-                    continue
-                if tree.parent == self._root:
-                    found[window] = at
-                elif tree.parent:
-                    above[window] = tree.parent
-            if not above:
-                break
-        return found
+        return self._windows.active(managed=managed)
 
     @_told
     def stack(self) -> list[Window] | None:
         """Return the visible windows bottom to top; None when they changed while they were asked about: try later."""
-        order = list(self._core.QueryTree(self._root).reply().children)
-        listed = _words(_bytes_of(self._ask_property(self._root, self._atoms["_NET_CLIENT_LIST_STACKING"])))
-        client_of = {top: client for client, top in self._top_levels(listed).items()}
-        asked = [(w, self._core.GetWindowAttributes(w), self._core.GetGeometry(w)) for w in order]
-        answers = [(window, _reply(attributes), _reply(geometry)) for window, attributes, geometry in asked]
-        shape = self._asking(xcffib.shape.key)
-        visible = [
-            (window, attributes, geometry, shape.QueryExtents(window))
-            for window, attributes, geometry in answers
-            if attributes is not None
-            and attributes._class == xp.WindowClass.InputOutput
-            and attributes.map_state == xp.MapState.Viewable
-        ]
-        children = []
-        for window, attributes, geometry, extents_cookie in visible:
-            extents = _reply(extents_cookie)
-            if geometry is None or extents is None:
-                continue  # it vanished: the order below differs
-            children.append(
-                Child(
-                    id=window,
-                    x=geometry.x,
-                    y=geometry.y,
-                    width=geometry.width + 2 * geometry.border_width,
-                    height=geometry.height + 2 * geometry.border_width,
-                    override_redirect=bool(attributes.override_redirect),
-                    client=client_of.get(window, 0),
-                    opaque=geometry.depth < 32 and not extents.bounding_shaped,
-                )
-            )
-        traits_of = {w: self._ask_traits(w) for child in children for w in (child.id, child.client) if w}
-        traits = {window: answer() for window, answer in traits_of.items()}
-        if list(self._core.QueryTree(self._root).reply().children) != order:
-            return None
-        screen = self._core.GetGeometry(self._root).reply()
-        return stack(children, traits, self._client_mask, (screen.width, screen.height))
+        return self._windows.stack()
 
 
 def _connect(display: str, wayland: str) -> Any:
@@ -559,26 +409,12 @@ def _wayland_text(why: str) -> str:
     )
 
 
-def _reply(cookie: Any) -> Any:
-    """Return a reply, None when the window vanished. Every cookie is to be read: xcb keeps what nobody fetches."""
+def _answered(cookie: Any) -> Any:
+    """Return a reply, None when the window vanished."""
     try:
         return cookie.reply()
     except xcffib.Error:
         return None
-
-
-def _bytes_of(cookie: Any) -> bytes:
-    """Return a property's value, b"" when the window has none or vanished."""
-    reply = _reply(cookie)
-    return b"" if reply is None else bytes(reply.value.buf())
-
-
-def _word(value: bytes) -> int:
-    return int(struct.unpack_from("=I", value)[0]) if len(value) >= 4 else 0
-
-
-def _words(value: bytes) -> list[int]:
-    return [word for (word,) in struct.iter_unpack("=I", value[: len(value) // 4 * 4])]
 
 
 def _counters(reply: Any) -> dict[bytes, int]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.conditions import ALL_LINKS
@@ -53,9 +53,10 @@ def test_mains_with_scarce_bytes_takes_the_small_encoder_battery_with_free_bytes
 
 
 def test_with_both_scarce_rungs_fall() -> None:
-    both = plan(purses=purses(400 * MB), on_battery=True, battery_ratio=0.8)
-    assert both.rung < plan(purses=purses(400 * MB)).rung
-    assert both.rung <= plan(on_battery=True, battery_ratio=0.8).rung
+    scarce = purses(150 * MB)
+    both = plan(purses=scarce, on_battery=True, battery_ratio=0.8)
+    assert both.rung < plan(purses=scarce).rung, "on mains the small encoder pays"
+    assert both.rung < plan(on_battery=True, battery_ratio=0.8).rung
 
 
 def test_less_budget_never_records_more_and_screens_fall_first() -> None:
@@ -66,6 +67,7 @@ def test_less_budget_never_records_more_and_screens_fall_first() -> None:
     assert Rung.EVENTS in rungs or Rung.PATH in rungs
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 5 * GB),
     st.sampled_from([True, False, None]),
@@ -113,6 +115,16 @@ def test_an_order_acts_at_once_and_so_does_its_end() -> None:
     assert plan(governor, 0).capture
     assert not plan(governor, 1 * S, paused=True).capture
     assert plan(governor, 2 * S).capture
+
+
+def test_while_nobody_is_at_work_screens_are_rare_and_a_return_acts_at_once() -> None:
+    governor = Governor(Settings())
+    assert plan(governor, 0).rung is Rung.EVERY_2S
+    idle = governor.decide(90 * S, conditions(idle=True))
+    assert idle.value.rung is Rung.EVERY_2MIN
+    assert any("nobody is at work" in reason for reason in idle.reasons)
+    assert plan(governor, 91 * S).rung is Rung.EVERY_2S
+    assert plan(governor, 92 * S, idle=True).rung is Rung.EVERY_2S, "a minute after the last change at the earliest"
 
 
 def test_charge_floors_stop_screens_then_everything_and_have_a_band() -> None:
@@ -207,10 +219,17 @@ def test_settings_are_obeyed() -> None:
 
 def test_measured_cpu_over_the_share_takes_rungs_away_and_gives_them_back() -> None:
     governor = Governor(Settings())
-    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 5)]
-    assert all(after < before for before, after in pairwise(rungs))
-    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(5, 11)]
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.5).rung for minute in range(1, 8)]
+    assert all(after <= before for before, after in pairwise(rungs))
+    assert rungs[-1] < rungs[0] is Rung.EVERY_2S
+    rungs = [plan(governor, minute * MINUTE, own_cpu_ratio=0.01).rung for minute in range(8, 40)]
     assert rungs[-1] is Rung.EVERY_2S
+
+
+def test_a_burst_of_encoding_takes_no_rung_away() -> None:
+    governor = Governor(Settings())
+    rungs = {plan(governor, n * 5 * S, own_cpu_ratio=1.0 if n % 180 < 3 else 0.01).rung for n in range(1, 720)}
+    assert rungs == {Rung.EVERY_2S}
 
 
 def test_many_wakeups_lengthen_the_hold() -> None:
@@ -302,7 +321,8 @@ def test_it_learns_what_the_rungs_cost() -> None:
     assert before.frame_interval_ms is not None
     expected = governor.prices.of(before.rung, before.effort).size_bytes
     for _ in range(100):  # this screen costs four times as much
-        governor.paid(before, active_s=360, event_bytes=20_000, frame_bytes=expected * 4 / 10, cpu_s=2)
+        governor.active(MONDAY, 360, "unmetered")
+        governor.paid(event_bytes=20_000, frame_bytes=expected * 4 / 10, cpu_s=2)
     assert governor.prices.of(before.rung, before.effort).frame_bytes == pytest.approx(4 * expected, rel=0.1)
     assert plan(governor, 2 * MINUTE, **scarce).rung < before.rung
     other = Rung.EVERY_10S if before.rung is not Rung.EVERY_10S else Rung.EVERY_5S
@@ -314,17 +334,37 @@ def test_a_still_screen_becomes_cheap_only_slowly() -> None:
     governor = Governor(Settings())
     made = plan(governor)
     before = governor.prices.of(made.rung, made.effort).frame_bytes
-    governor.paid(made, active_s=60, event_bytes=3000, frame_bytes=0, cpu_s=1)
-    assert governor.prices.of(made.rung, made.effort).frame_bytes == before
-    for _ in range(30):
-        governor.paid(made, active_s=60, event_bytes=3000, frame_bytes=0, cpu_s=1)
-    assert governor.prices.of(made.rung, made.effort).frame_bytes < before
+    for minute in range(600):
+        governor.active(MONDAY, 60, "unmetered")
+        governor.paid(event_bytes=3000, cpu_s=1)
+        if minute == 200:
+            assert governor.prices.of(made.rung, made.effort).frame_bytes == before, "they may still be being encoded"
+    assert governor.prices.of(made.rung, made.effort).frame_bytes < before / 3
+
+
+def test_what_is_saved_on_a_coarse_rung_is_spent_on_the_next() -> None:
+    governor = Governor(Settings(effort=Effort.FAST))
+    scarce = purses(400 * MB)
+    spent, hours, rungs = 0.0, 0.0, set()
+    for step in range(400):
+        decision = governor.decide(step * 5 * MINUTE, conditions(purses=scarce))
+        made = decision.value
+        rungs.add(made.rung)
+        price = governor.prices.of(made.rung, made.effort).size_bytes
+        spent, hours = spent + price / 12, hours + 1 / 12
+        governor.active(MONDAY, 300, "unmetered")
+    assert len(rungs) == 2, "the rung below the pace and the one above"
+    (stated,) = [reason for reason in decision.reasons if "an hour" in reason and "left" in reason]
+    pace = float(stated.rsplit(": ", 1)[1].split(" MB")[0]) * MB
+    assert spent / hours == pytest.approx(pace, rel=0.05)
 
 
 def test_what_was_learned_survives_as_json_and_damage_is_harmless() -> None:
     governor = Governor(Settings())
     work(governor, 14, lambda when: when.hour == 3)
-    governor.paid(plan(governor), active_s=3600, event_bytes=1e6, frame_bytes=1e8, cpu_s=100)
+    plan(governor)
+    governor.active(MONDAY + 14 * DAY, 3600)
+    governor.paid(event_bytes=1e6, frame_bytes=1e8, cpu_s=100)
     state = json.loads(json.dumps(governor.to_state()))
     again = Governor(Settings(), state)
     assert again.to_state() == governor.to_state()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.denied import DENIED
@@ -213,6 +213,7 @@ windows = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(windows, st.booleans())
 def test_no_pixel_of_a_denied_window_is_visible_unless_an_allowed_one_covers_it(
     stack: list[Win], desktop: bool

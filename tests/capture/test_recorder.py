@@ -103,3 +103,14 @@ def test_counts_of_what_was_dropped_stand_in_the_next_draft_only() -> None:
     assert second is not None
     assert dict(first.counters) == {"not allowed": 7}
     assert dict(second.counters) == {}
+
+
+def test_circumstances_open_no_draft_and_head_the_next_one() -> None:
+    recorder = Recorder(RecorderLimits())
+    recorder.circumstance(50, "display", {"w": 1920, "h": 1080})
+    assert recorder.close(60) is None
+    recorder.pointer(100, 0, 1, 1)
+    recorder.circumstance(110, "display", {"w": 800, "h": 600})
+    draft = recorder.close(120)
+    assert draft is not None
+    assert [(row.t_ms, row.fields["w"]) for row in draft.rows] == [(0, 1920), (10, 800)]

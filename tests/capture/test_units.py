@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.units import (
@@ -82,17 +82,20 @@ def test_what_are_no_hours_is_refused(text: object) -> None:
         parse_hours(text)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**15))
 def test_a_size_that_is_shown_can_be_written(size_bytes: int) -> None:
     assert parse_size(show_size(size_bytes)) == pytest.approx(size_bytes, rel=0.006)
 
 
+@settings(deadline=None)
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
 def test_a_time_that_is_shown_can_be_written(time: timedelta) -> None:
     back = parse_duration(show_duration(time))
     assert back.total_seconds() == pytest.approx(time.total_seconds(), rel=0.006, abs=0.001)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_a_share_that_is_shown_can_be_written(ratio: float) -> None:
     assert parse_share(show_share(ratio)) == pytest.approx(ratio, rel=0.006, abs=0.0001)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codec import columns
+from benches.persons import Typist, move_hand
+from codec import columns, motion_reader
 from codec.errors import CodecError, Corrupt, TooLarge, Truncated, Unsupported
 from codec.events import ALL, Method, decode_events, encode_events
 from codec.model import KeyEvents, PointerEvents
@@ -227,3 +230,44 @@ def test_a_long_even_motion_costs_next_to_nothing() -> None:
     section = encode_events(pointer, KeyEvents.empty())
     assert len(section) < n / 50
     assert_same(pointer, decode_events(section)[0])
+
+
+def test_five_events_fit_thirty_bytes() -> None:
+    pointer = pointer_of([(1234, 0, 1500, 900), (1250, 0, 1490, 903), (1267, 0, 1470, 910), (1400, 2, 1470, 910)])
+    keys = keys_of([(2000, True, 1, 0)])
+    assert len(encode_events(pointer, KeyEvents.empty())) <= 26
+    assert len(encode_events(pointer, keys)) <= 30
+
+
+def test_the_smaller_method_wins() -> None:
+    for pointer in (move_hand(1, 30_000, rate_hz=60), move_hand(2, 10_000, rate_hz=1000)):
+        sizes = [len(encode_events(pointer, KeyEvents.empty(), methods=methods)) for methods in METHODS]
+        assert sizes[2] == min(sizes[:2])
+
+
+def test_unseen_persons_cost_little() -> None:
+    """Invented persons of other seeds than the shipped priors saw; recordings are measured by `benches.events`."""
+    typed = [Typist(seed).type_for(300_000) for seed in range(2000, 2006)]
+    size = sum(len(encode_events(PointerEvents.empty(), keys)) for keys in typed)
+    assert size / sum(map(len, typed)) <= 1.1
+
+
+def test_more_rows_than_method_b_admits_go_by_a() -> None:
+    n = motion_reader.MAX_ROWS + 1
+    t = np.arange(n, dtype=np.int64)
+    pointer = PointerEvents(8 * t, np.zeros(n, np.uint8), (t % 1900).astype(np.int32), (t % 7).astype(np.int32))
+    section = encode_events(pointer, KeyEvents.empty(), methods={Method.CONTEXT})
+    assert section[0] == Method.COLUMNS
+    assert_same(pointer, decode_events(section)[0])
+
+
+def test_a_tiny_section_cannot_claim_much_work() -> None:
+    body = bytes((0xFF, 0x7F, 0, 0, 0, 0)) + b"\x55" * 100  # claims 16383 events
+    with pytest.raises(Corrupt, match="claims 16,383 events"):
+        decode_events(bytes((Method.CONTEXT, len(body))) + body)
+
+
+def test_times_out_of_range_are_corrupt_however_they_are_coded() -> None:
+    found = "ECwUAAAxAQAQLBQAAAAQLBQAAAAAMcYAAAIABcYA4cOxy8dqqgFGAWBSHzJARg=="  # a fuzzer's
+    with pytest.raises(CodecError):
+        decode_events(base64.b64decode(found))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benches.persons import invent_rows
 from codec import rows as module
 from codec.errors import CodecError, TooLarge, Truncated, Unsupported
 from codec.model import Row
@@ -89,3 +90,15 @@ def test_rows_of_constants_cannot_claim_memory() -> None:
 def test_too_many_rows_are_refused() -> None:
     with pytest.raises(TooLarge):
         encode_rows([Row(0, "gap")] * (module.MAX_ROWS + 1))
+
+
+def test_a_busy_hour_costs_a_few_bytes_a_row() -> None:
+    size = count = 0
+    for seed in (11, 12, 13):
+        rows = invent_rows(seed, 3_600_000)
+        for begin in range(0, 3_600_000, 300_000):
+            part = [Row(row.t_ms - begin, row.kind, row.fields) for row in rows if begin <= row.t_ms < begin + 300_000]
+            size += len(encode_rows(part))
+            count += len(part)
+    assert count > 1000
+    assert size / count <= 12

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
-
 from capture.control import ask
 from capture.errors import NotRunning
+from tests.x11_display import need, x_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "capture.cli"]
@@ -36,13 +34,6 @@ def wait_for(probe: Callable[[], Found | None], what: str, *, seconds: float = 6
             return value
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.05)
-
-
-def needs(*programs: str) -> None:
-    """Skip the test, by name, where a program of `make test` is missing."""
-    missing = [program for program in programs if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}: `deploy/packages test` installs them")
 
 
 def free_port() -> int:
@@ -87,41 +78,26 @@ class Processes:
 
 
 @contextlib.contextmanager
-def display(folder: Path, *, size: str = "1280x800", window_manager: bool = True) -> Iterator[dict[str, str]]:
-    """Start an X server of our own; give the environment for programs on it."""
-    needs("Xvfb", "openbox")
-    processes = Processes(folder)
-    read, write = os.pipe()
-    os.set_inheritable(write, True)
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"],
-        pass_fds=(write,),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    with os.fdopen(read) as answer:
-        number = answer.readline().strip()
-    assert number, "Xvfb did not start"
+def display(folder: Path, *, size: str = "1280x800") -> Iterator[dict[str, str]]:
+    """Start an X server of our own with a window manager; give the environment for programs on it."""
+    need("Xvfb", "openbox", "xterm", "xdotool", "mosquitto")
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    environment = {
-        "PATH": os.environ["PATH"] + ":/usr/sbin",
-        "HOME": str(home),
-        "DISPLAY": f":{number}",
-        "LC_ALL": "C.UTF-8",
-        "NO_AT_BRIDGE": "1",
-        "GDK_BACKEND": "x11",
-    }
-    try:
-        if window_manager:
+    processes = Processes(folder)
+    with x_server(screen=f"{size}x24") as name:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "DISPLAY": name,
+            "LC_ALL": "C.UTF-8",
+            "NO_AT_BRIDGE": "1",
+            "GDK_BACKEND": "x11",
+        }
+        try:
             processes.start("openbox", ["openbox", "--sm-disable"], environment)
-        yield environment
-    finally:
-        processes.end()
-        server.terminate()
-        server.wait()
+            yield environment
+        finally:
+            processes.end()
 
 
 class Stack:

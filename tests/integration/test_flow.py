@@ -17,7 +17,8 @@ from codec import reader
 from codec.model import Frame, KeyClass, Row
 from codec.reader import KeyEvent, PointerEvent, Recording
 from codec.seal import ArchivePrivateKey
-from tests.integration.stack import Stack, display, needs, wait_for
+from tests.integration.stack import Stack, display, wait_for
+from tests.x11_display import need
 from tests.x11_injector import Injector
 from transport.archive import FolderStore
 from transport.fs import RealFiles
@@ -52,7 +53,6 @@ public_key = "{folder}/keys/archive.pub"
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A display of our own with a stack that is configured and not started."""
-    needs("Xvfb", "openbox", "xterm", "mosquitto")
     with display(tmp_path, size="1280x800") as environment:
         stack = Stack(tmp_path, environment)
         try:
@@ -145,6 +145,7 @@ def test_every_injected_event_is_read_back_in_order_at_its_place_and_time(stack:
                 keys.append((t_ms, event.down, event.code))
     truth = injector.truth
     assert len(truth.pointer) + len(truth.keys) >= 5000
+    assert rows(stack, "gap") == [], "nothing was kept out on the way"
     assert [event[1:] for event in pointer] == [event[:3] for event in truth.pointer]
     assert [event[1:] for event in keys] == [(down, KeyClass[name].value) for down, name, *_ in truth.keys]
     # The server stamps somewhere between the times before and after the request, in whole milliseconds.
@@ -171,7 +172,7 @@ def test_no_file_of_the_agent_or_the_archive_tells_which_keys_were_pressed(stack
 
 @pytest.mark.parametrize("effort", ["fast", "small"])
 def test_the_text_of_windows_is_read_in_the_archived_frames(stack: Stack, effort: str, tmp_path: Path) -> None:
-    needs("tesseract")
+    need("tesseract")
     configure(stack, "xterm", effort=effort)
     start(stack)
     for number, line in enumerate(LINES):
@@ -205,7 +206,7 @@ def _read(frame: Frame, folder: Path) -> str:
 
 
 def test_a_window_that_is_not_allowed_is_black_and_its_input_is_not_recorded(stack: Stack, tmp_path: Path) -> None:
-    needs("tesseract", "mousepad")
+    need("tesseract", "mousepad")
     configure(stack, "xterm")
     secret = tmp_path / "secret.txt"
     secret.write_text("THE CANARY SINGS AT NIGHT\n" * 12)

@@ -147,11 +147,12 @@ async def test_all_injected_events_are_told_in_order_with_exact_positions_and_ti
 
 
 async def test_events_that_nobody_listens_to_are_told_by_flush(bare: str) -> None:
-    async with watching(bare) as (desktop, seen):
+    async with watching(bare, damage_hold_s=None) as (desktop, seen):
         injector = Injector(bare)
-        for step in range(100):
-            injector.move_to(10 + step, 20)
-        injector.click(1)
+        await asyncio.sleep(0.2)
+        injector.sweep(20)  # RECORD holds up to 31 events until something else happens
+        await asyncio.sleep(0.5)
+        assert seen.pointers == []
         desktop.flush()
         check(injector.truth, seen)
         injector.close()
@@ -212,6 +213,35 @@ async def test_the_focus_is_told_before_the_input_that_follows_it(desk: str) -> 
         assert window.x <= 200 < window.x + window.width
         injector.close()
     assert seen.all == sorted(seen.all, key=lambda one: one[0])
+
+
+async def test_where_the_focus_was_for_less_than_a_batch_is_told_as_unknown(desk: str) -> None:
+    async with watching(desk) as (desktop, seen):
+        injector = Injector(desk)
+        titles = ["at 60x20+620+60", "at 60x20+40+60"]
+        for x, title in ((800, titles[0]), (200, titles[1])):  # the second has the focus before and after
+            injector.move_to(x, 200)
+            injector.click(1)
+            await until(lambda title=title: desktop.windows() and (desktop.windows() or [])[-1].title == title)
+            desktop.flush()
+        before = len(seen.focuses)
+        for x in (800, 200):
+            injector.move_to(x, 200)
+            injector.click(1)
+            _wait_active(desk, titles[x == 200])  # blocks the loop: both changes come in one batch
+        desktop.flush()
+        told = seen.focuses[before:]
+        assert [window and window.title for _, window in told] == [None, titles[1]]
+        assert told[0][0] < told[1][0]
+        injector.close()
+
+
+def _wait_active(display: str, title: str) -> None:
+    def active() -> bool:
+        window = xprop(display, "-root", "_NET_ACTIVE_WINDOW").partition("#")[2].strip()
+        return title in xprop(display, "-id", window, "WM_NAME")
+
+    wait_until(active)
 
 
 async def test_a_changed_title_is_told_once(desk: str) -> None:
@@ -332,3 +362,104 @@ async def test_a_display_of_somebody_else_is_refused_in_words(tmp_path: Path, mo
         monkeypatch.setenv("XAUTHORITY", str(authority))
         async with watching(display) as (desktop, _):
             assert desktop.windows() == []
+
+
+async def test_windows_lie_as_they_are_seen_with_frames_and_menus(desk: str) -> None:
+    async with watching(desk) as (desktop, _):
+        injector = Injector(desk)
+        left, right = "at 60x20+40+60", "at 60x20+620+60"
+        for x, order in ((800, [left, right]), (200, [right, left])):
+            injector.move_to(x, 200)
+            injector.click(1)
+            await until(lambda order=order: [window.title for window in desktop.windows() or []] == order)
+        window = (desktop.windows() or [])[-1]
+        area = xprop_geometry(desk, window.id)
+        assert window.x < area[0]
+        assert window.y < area[1]  # the frame is part of it: its title bar shows the title
+        assert window.opaque
+        xprop(
+            desk, "-id", str(window.id), "-f", "_NET_WM_WINDOW_OPACITY", "32c", "-set", "_NET_WM_WINDOW_OPACITY", "1000"
+        )
+        await until(lambda: not (desktop.windows() or [])[-1].opaque)
+
+        injector.key(0xFFE3, "MODIFIER", down=True)
+        injector.button(1, down=True)  # xterm's main menu, as long as the button is held
+        await until(lambda: (desktop.windows() or [])[-1].override_redirect)
+        menu = (desktop.windows() or [])[-1]
+        injector.button(1, down=False)
+        injector.key(0xFFE3, "MODIFIER", down=False)
+        assert (menu.owner, menu.app) == (window.id, "")
+
+        injector.move_to(1200, 700)
+        injector.click(3)
+        await until(lambda: len(desktop.windows() or []) == 3)
+        menu = (desktop.windows() or [])[-1]  # the window manager's own: nobody's
+        assert (menu.owner, menu.app) == (0, "")
+        assert menu.x <= 1200 <= menu.x + menu.width
+        injector.close()
+
+
+def xprop_geometry(display: str, window: int) -> tuple[int, int]:
+    """Return the position of a window itself, without its frame."""
+    output = subprocess.run(
+        ["xwininfo", "-display", display, "-id", str(window)], capture_output=True, text=True, check=True
+    ).stdout
+    x, y = (int(line.split(":")[1]) for line in output.splitlines() if "Absolute upper-left" in line)
+    return x, y
+
+
+async def test_windows_that_come_and_go_meanwhile_do_no_harm(desk: str) -> None:
+    async with watching(desk) as (desktop, seen):
+        script = "while :; do xterm -e true & sleep 0.05; done"
+        with client(desk, "sh", "-c", script):
+            answers = []
+            for _ in range(300):
+                answers.append(desktop.windows())
+                await asyncio.sleep(0.01)
+        told = [answer for answer in answers if answer is not None]
+        assert len(told) > 200
+        for answer in told:
+            assert {window.title for window in answer} >= {"at 60x20+40+60", "at 60x20+620+60"}
+        assert not seen.reasons
+
+
+WATCH_AND_COUNT = """
+import asyncio, pathlib, sys
+from capture.sources.desktop import Desktop
+
+class Sink:
+    told = 0
+    def __getattr__(self, name):
+        return self.count
+    def count(self, *_):
+        Sink.told += 1
+
+def switches():
+    found = 0
+    for status in pathlib.Path("/proc/self/task").glob("*/status"):
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        found += int(lines["voluntary_ctxt_switches"])
+    return found
+
+async def main():
+    desktop = Desktop(sys.argv[1])
+    await desktop.start(asyncio.get_running_loop(), Sink())
+    await asyncio.sleep(3)
+    before, told = switches(), Sink.told
+    await asyncio.sleep(20)
+    print(switches() - before, Sink.told - told)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_still_desktop_wakes_nobody(desk: str) -> None:
+    """The source's part of "idle means asleep": one wakeup is this script's own timer."""
+    root = Path(__file__).resolve().parents[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WATCH_AND_COUNT, desk, stdout=asyncio.subprocess.PIPE, cwd=root
+    )
+    output, _ = await process.communicate()
+    switches, told = map(int, output.split())
+    assert told == 0
+    assert switches <= 4, f"{switches} voluntary context switches in 20 s: over 0.2 a second"

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import getpass
+import os
+import shutil
+import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
 
 from codec import errors
 from codec.model import ChunkId
+from transport.broker import find_mosquitto
 from transport.limits import Lease, Link, Refusal
 
 
@@ -74,3 +85,118 @@ async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def mosquitto(folder: Path, config: str = "allow_anonymous true\n") -> Iterator[int]:
+    """Run mosquitto with a configuration; yield the port that "{port}" in it stands for."""
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    file = folder / "mosquitto.conf"
+    if "listener" not in config:
+        config = f"listener {port} 127.0.0.1\n{config}"
+    file.write_text(config.replace("{port}", str(port)) + f"user {getpass.getuser()}\n")
+    with (folder / "mosquitto.log").open("wb") as log:
+        process = subprocess.Popen([program, "-c", str(file)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            assert process.poll() is None, (folder / "mosquitto.log").read_text()
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Proxy:
+    """A TCP proxy that can be told to fail: what passes, how fast, and whether connections are cut.
+
+    Attributes:
+        port: where it listens. passing: False = bytes vanish, as on a dead link. rate_bytes_s: of each direction.
+        carried: bytes that passed, both directions.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.passing = True
+        self.rate_bytes_s: float | None = None
+        self.carried = 0
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cut()
+        assert self._server is not None
+        self._server.close()
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, onward_writer}
+        await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
+        self._writers -= {writer, onward_writer}
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(4096):
+                if self.rate_bytes_s:
+                    await asyncio.sleep(len(data) / self.rate_bytes_s)
+                if self.passing:
+                    self.carried += len(data)
+                    writer.write(data)
+                    await writer.drain()
+        writer.close()
+
+
+@contextlib.contextmanager
+def nats(folder: Path) -> Iterator[int]:
+    """Run a NATS server, which speaks MQTT 3.1.1 only; yield its MQTT port."""
+    program = shutil.which("nats-server", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+    if program is None:
+        pytest.skip("nats-server is not installed")
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+    file = folder / "nats.conf"
+    file.write_text(
+        f'server_name: one\nlisten: "127.0.0.1:{ports[0]}"\nmax_payload: 8MB\njetstream {{ store_dir: "{folder}/js" }}\n'
+        f'mqtt {{ listen: "127.0.0.1:{ports[1]}" }}\n'
+    )
+    with (folder / "nats.log").open("wb") as log:
+        process = subprocess.Popen([program, "-c", str(file)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert process.poll() is None, (folder / "nats.log").read_text()
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[1]), 1):
+                break
+            time.sleep(0.05)
+        yield ports[1]
+    finally:
+        process.kill()
+        process.wait()

@@ -86,8 +86,8 @@ class SimFiles:
     """See the module.
 
     Attributes:
-        fail_at: the number of steps until the next failure (None = none). failure: what fails then. capacity_bytes: of the
-        disk. dead: everything raises: the process was killed.
+        fail_at: steps until the next failure (None = none). failure: its errno. fail_for: so many steps in a row fail.
+        crash_at: steps until the process is killed. capacity_bytes: of the disk. short_writes: writes take a part only.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -95,10 +95,12 @@ class SimFiles:
         self.now: dict[Path, Inode] = {}
         self.folders: dict[Path, dict[str, Inode]] = {}  # names as on the disk
         self.dirs: set[Path] = set()
+        self.synced_dirs: set[Path] = set()
         self.locked: set[Path] = set()
         self.steps = 0
         self.fail_at: int | None = None
         self.failure: int = errno.EIO
+        self.fail_for = 1
         self.crash_at: int | None = None
         self.capacity_bytes = 1 << 40
         self.short_writes = False
@@ -117,7 +119,9 @@ class SimFiles:
         if self.fail_at is not None:
             self.fail_at -= 1
             if self.fail_at <= 0:
-                self.fail_at = None
+                self.fail_for -= 1
+                if self.fail_for <= 0:
+                    self.fail_at = None
                 raise OSError(self.failure, f"simulated at {what}")
 
     def used_bytes(self) -> int:
@@ -168,6 +172,9 @@ class SimFiles:
     def cut_power(self) -> None:
         """End the machine: what was not synced is at the mercy of the dice."""
         self.kill()
+        lost = {path for path in self.dirs - self.synced_dirs if self.rng.random() < 0.5}
+        self.dirs = {path for path in self.dirs if not lost & {path, *path.parents}}
+        self.synced_dirs = set(self.dirs)
         names: dict[Path, Inode] = {}
         for folder in self.dirs:
             on_disk = self.folders.get(folder, {})
@@ -210,11 +217,14 @@ class SimFiles:
         return SimHandle(self, self.now[path])
 
     def make_dir(self, path: Path) -> None:
+        self.step("make_dir")
         self.dirs |= {path, *path.parents}
 
     def list_dir(self, path: Path) -> list[str]:
         self.step("list")
-        return sorted(name.name for name in self.now if name.parent == path)
+        if path not in self.dirs:
+            raise FileNotFoundError(errno.ENOENT, str(path))
+        return sorted(name.name for name in [*self.now, *self.dirs] if name.parent == path and name != path)
 
     def exists(self, path: Path) -> bool:
         return path in self.now or path in self.dirs
@@ -227,6 +237,8 @@ class SimFiles:
         self.step("link")
         if target in self.now:
             raise FileExistsError(errno.EEXIST, str(target))
+        if target.parent not in self.dirs:
+            raise FileNotFoundError(errno.ENOENT, str(target))
         self.now[target] = self.now[source]
 
     def unlink(self, path: Path) -> None:
@@ -238,6 +250,7 @@ class SimFiles:
     def sync_dir(self, path: Path) -> None:
         self.step("sync_dir")
         self.folders[path] = {name.name: inode for name, inode in self.now.items() if name.parent == path}
+        self.synced_dirs |= {folder for folder in self.dirs if folder.parent == path}
 
     def free_bytes(self, path: Path) -> int:
         return max(0, self.capacity_bytes - self.used_bytes())

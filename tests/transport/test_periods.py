@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transport.periods import LAST_WALL_NS, NS_PER_S, Calendar
@@ -23,6 +23,7 @@ def ns(*when: int) -> int:
     return int(datetime(*when, tzinfo=UTC).timestamp()) * NS_PER_S  # type: ignore[misc, arg-type]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ZONES), st.integers(0, LAST_WALL_NS))
 def test_an_instant_lies_in_its_day(zone: str, wall_ns: int) -> None:
     calendar = Calendar(zone)
@@ -31,6 +32,7 @@ def test_an_instant_lies_in_its_day(zone: str, wall_ns: int) -> None:
     assert calendar.end_ns(day) == calendar.start_ns(day + 1)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ZONES), st.integers(date(1990, 1, 1).toordinal(), date(2060, 1, 1).toordinal()))
 def test_days_follow_each_other(zone: str, day: int) -> None:
     calendar = Calendar(zone)
@@ -48,6 +50,7 @@ def test_the_days_of_summer_time_have_23_and_25_hours() -> None:
         assert length == hours * 3600 * NS_PER_S
 
 
+@settings(deadline=None)
 @given(st.integers(1, 31), st.integers(date(2000, 1, 1).toordinal(), date(2090, 1, 1).toordinal()))
 def test_billing_periods_follow_each_other(billing_day: int, day: int) -> None:
     calendar = Calendar("UTC", billing_day)

@@ -46,15 +46,19 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool: Spool
         self.waiting: dict[ChunkId, tuple[bytes, int]] = {}  # confirmed: bytes, value
         self.uncertain: dict[ChunkId, bytes] = {}  # put did not return: may be there or not
-        self.settled: set[ChunkId] = set()  # acked; may come back after a power cut, no harm
+        self.settled: set[ChunkId] = set()  # acked or lost, then a crash: may come back, no harm
+        self.lost: set[ChunkId] = set()  # reported as gaps: not there until a crash
         self.forgotten: dict[ChunkId, bytes] = {}
         self.latest: dict[ChunkId, bytes] = {}
         self.confirmed: set[ChunkId] = set()
+        self.doubtful: tuple[ChunkId, bytes, int] | None = None  # the disk would not take it; it may be put again
         self.now = 0
 
     @initialize(seed=st.integers(0, 2**32), policy=st.sampled_from(list(WhenFull)))
     def begin(self, seed: int, policy: WhenFull) -> None:
         self.files = SimFiles(seed)
+        self.files.make_dir(FOLDER)
+        self.files.synced_dirs |= self.files.dirs  # whoever makes the parents answers for them
         self.policy = policy
         self.rng = random.Random(seed)
         self.open()
@@ -81,6 +85,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert gap.chunk_id in self.waiting or gap.chunk_id in self.uncertain or gap.chunk_id in self.settled, gap
         self.waiting.pop(gap.chunk_id, None)
         self.uncertain.pop(gap.chunk_id, None)
+        self.lost.add(gap.chunk_id)
 
     @rule(size=st.integers(0, 24_000), value=st.sampled_from([0, 100, 200, 255]), held=st.booleans())
     def put(self, size: int, value: int, held: bool) -> None:
@@ -101,6 +106,8 @@ class SpoolMachine(RuleBasedStateMachine):
                     self.lose(gap)
                 return
             except StorageFailed:
+                if self.spool.next_id() != chunk_id:
+                    self.doubtful = (chunk_id, chunk, value)
                 for gap in self.spool.take_losses():
                     self.lose(gap)
                 return
@@ -118,15 +125,45 @@ class SpoolMachine(RuleBasedStateMachine):
         try:
             operation()
         except SimFiles.Killed:
-            held_before = dict(self.waiting)
+            before_crash = dict(self.waiting)
             self.killed()
-            there = {entry.chunk_id for entry in self.spool.entries()}
-            for lost, (_, worth) in held_before.items():
-                if lost not in there and self.policy is not WhenFull.PAUSE:
-                    assert self.policy is WhenFull.DROP_OLDEST or worth >> 5 <= value >> 5
-                    self.waiting.pop(lost, None)
+            self.forgive_drops(before_crash, value)
+
+    @precondition(lambda self: self.doubtful is not None)
+    @rule()
+    def put_again(self) -> None:
+        """Retry the chunk that the disk would not take, as the recorder does, perhaps after others."""
+        assert self.doubtful is not None
+        chunk_id, chunk, value = self.doubtful
+        self.doubtful = None
+        try:
+            gaps = self.spool.put(chunk_id, chunk, value=value, ready_wall_ns=self.now)
+        except (StorageFailed, SpoolFull):
+            gaps = []
+        except SimFiles.Killed:
+            before = dict(self.waiting)
+            self.killed()
+            self.forgive_drops(before, value)
+            return
+        else:
+            self.uncertain.pop(chunk_id, None)
+            self.waiting[chunk_id] = (chunk, value)
+            self.confirmed.add(chunk_id)
+        for gap in [*gaps, *self.spool.take_losses()]:
+            self.lose(gap)
+
+    def forgive_drops(self, before: dict[ChunkId, tuple[bytes, int]], value: int) -> None:
+        """After a crash inside `put`, what it dropped is gone and nobody was told."""
+        there = {entry.chunk_id for entry in self.spool.entries()}
+        for lost, (_, worth) in before.items():
+            if lost not in there and self.policy is not WhenFull.PAUSE:
+                assert self.policy is WhenFull.DROP_OLDEST or worth >> 5 <= value >> 5
+                self.waiting.pop(lost, None)
+                self.settled.add(lost)
 
     def killed(self) -> None:
+        self.doubtful = None
+        self.settled |= self.lost
         if self.rng.random() < 0.5:
             self.files.cut_power()
         else:
@@ -177,6 +214,7 @@ class SpoolMachine(RuleBasedStateMachine):
             there = {entry.chunk_id for entry in self.spool.entries()}
             for chunk_id in old - there:  # some were marked, and nobody was told
                 self.waiting.pop(chunk_id, None)
+                self.settled.add(chunk_id)
             return
         assert {gap.chunk_id for gap in gaps} <= old
         for gap in gaps:
@@ -194,9 +232,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def later(self, step: int) -> None:
         self.now += step
 
-    @rule(steps=ONE_STEP, failure=st.sampled_from([errno.EIO, errno.ENOSPC]))
-    def plan_failure(self, steps: int, failure: int) -> None:
-        self.files.fail_at, self.files.failure = steps, failure
+    @rule(steps=ONE_STEP, failure=st.sampled_from([errno.EIO, errno.ENOSPC]), times=st.sampled_from([1, 1, 2, 8]))
+    def plan_failure(self, steps: int, failure: int, times: int) -> None:
+        self.files.fail_at, self.files.failure, self.files.fail_for = steps, failure, times
 
     @rule(steps=ONE_STEP)
     def plan_crash(self, steps: int) -> None:
@@ -215,6 +253,8 @@ class SpoolMachine(RuleBasedStateMachine):
         if tidy:
             with contextlib.suppress(SimFiles.Killed):
                 self.spool.close()
+        self.settled |= self.lost
+        self.doubtful = None
         if power:
             self.files.cut_power()
         else:

@@ -1,0 +1,52 @@
+"""Pure: what an X server tells besides input, in our own words. `time` is the server's clock, ms, 32 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FocusMoved:
+    """Another window is active."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retitled:
+    """The watched window has another title."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Something on the screen changed, for the first time since the damage was rearmed."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdleCrossed:
+    """The time without input crossed the threshold; `idle`: upwards."""
+
+    time: int
+    idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayChanged:
+    """The display's size or monitors changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyboardChanged:
+    """Keys give other symbols now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerChanged:
+    """A window manager came or went."""
+
+
+Notice = FocusMoved | Retitled | Damaged | IdleCrossed | DisplayChanged | KeyboardChanged | ManagerChanged
