@@ -129,17 +129,24 @@ def is_fill(tiles: Tiles) -> npt.NDArray[np.bool_]:
 
 PHOTO_COLOURS = 112
 """A tile with more colours costs more as ink than as video. Antialiased text has up to 60, charts up to 80."""
+SMOOTH_COLOURS = 40
+SMOOTH_RATIO = 0.35
+"""So does one with this many when so few of its pixels equal the one to their left, and so few the one above: what is
+drawn has runs of one colour, and so have the gradients of title bars, in one direction; skies and faces have none."""
 PHOTO_NEIGHBOURS = 2
 """A photograph is larger than a tile: fewer such neighbours make it ink after all."""
 
 
 def is_photo(tiles: Tiles, raster: Raster, numbers: Numbers) -> npt.NDArray[np.bool_]:
     """Return for each tile whether it looks like a piece of a photograph: many colours, among others like it."""
-    if not len(tiles):
-        return np.zeros(0, np.bool_)
     ordered = np.sort(tiles.reshape(len(tiles), TILE_PX * TILE_PX), axis=1)
     colours = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)
     many: npt.NDArray[np.bool_] = colours > PHOTO_COLOURS
+    maybe = np.flatnonzero(~many & (colours > SMOOTH_COLOURS))
+    some = tiles[maybe]
+    across = (some[:, :, 1:] == some[:, :, :-1]).mean(axis=(1, 2))
+    down = (some[:, 1:] == some[:, :-1]).mean(axis=(1, 2))
+    many[maybe] = np.maximum(across, down) < SMOOTH_RATIO
     if not many.any():
         return many
     row, column = np.divmod(numbers, raster.columns)
@@ -149,7 +156,5 @@ def is_photo(tiles: Tiles, raster: Raster, numbers: Numbers) -> npt.NDArray[np.b
         grid[row + down, column + across] for down in range(3) for across in range(3) if (down, across) != (1, 1)
     )
     # What lies among photographs and is not plain belongs to them: a video encoder likes whole areas.
-    photo: npt.NDArray[np.bool_] = (many & (around >= PHOTO_NEIGHBOURS)) | (
-        (colours > PHOTO_COLOURS // 2) & (around >= 4)
-    )
+    photo: npt.NDArray[np.bool_] = (many & (around >= PHOTO_NEIGHBOURS)) | ((colours > SMOOTH_COLOURS) & (around >= 5))
     return photo

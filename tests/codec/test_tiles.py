@@ -77,6 +77,8 @@ def test_windows_see_every_place() -> None:
 def test_an_area_of_many_colours_is_a_photograph(colours: int, expected: bool) -> None:
     raster = tl.Raster(64, 64)
     tiles = np.random.default_rng(3).integers(0, colours, (16, 16, 16), dtype=np.uint32)
+    if not expected:  # drawn things have runs of one colour
+        tiles = np.repeat(tiles[:, :, :4], 4, axis=2)
     assert (tl.is_photo(tiles, raster, np.arange(16)) == expected).all()
 
 
@@ -84,3 +86,13 @@ def test_a_single_tile_of_many_colours_is_none() -> None:
     raster = tl.Raster(640, 640)
     tiles = np.random.default_rng(4).integers(0, 256, (2, 16, 16), dtype=np.uint32)
     assert not tl.is_photo(tiles, raster, np.array([41, 47])).any()
+
+
+def test_a_smooth_area_of_some_dozen_colours_is_a_photograph_and_a_title_bar_is_none() -> None:
+    raster = tl.Raster(64, 64)
+    numbers = np.arange(16)
+    down, across = np.mgrid[0:64, 0:64].astype(np.uint32)
+    sky = down * 2 + across * 3
+    bar = across * 4
+    for picture, expected in ((sky, True), (bar, False)):
+        assert (tl.is_photo(tl.gather(picture, raster, numbers), raster, numbers) == expected).all()
