@@ -365,7 +365,11 @@ class Spool:
     # -- inside
 
     def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
-        """Store into the lane's segment; on trouble once more in a new one; on a full disk as often as room can be made."""
+        """Store into the lane's segment; on trouble once more in a new one.
+
+        A disk that others have filled is no reason to give up chunks: it may have room again in a minute, and the
+        caller can wait. So there only segments in which nothing lives make room; `when_full` is about our own limit.
+        """
         lane = value >> LANE_SHIFT
         troubles = 0
         while True:
@@ -375,9 +379,9 @@ class Spool:
                 segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
             except OSError as error:
                 self._shelf.count("failed-writes")
-                victim = self._victim(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-                if victim is not None:
-                    self._drop(victim, gaps)
+                dead = self._dead()
+                if dead is not None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    self._drop(dead, gaps)
                     continue
                 troubles += 1
                 if troubles == 2:
@@ -403,10 +407,14 @@ class Spool:
         except OSError:
             return False
 
+    def _dead(self) -> Segment | None:
+        """Return a segment in which nothing lives and whose end would free something, or None."""
+        return next((s for s in self._shelf.segments() if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
+
     def _victim(self, lane: int) -> Segment | None:
         """Return the segment to give up for a chunk of this lane, or None when there is none."""
         segments = self._shelf.segments()
-        dead = next((s for s in segments if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
+        dead = self._dead()
         if dead is not None or self.when_full is WhenFull.PAUSE:
             return dead
         alive = [segment for segment in segments if segment.live]
