@@ -38,7 +38,7 @@ bench: $(VENV)/.installed  ## Measure events, screens and the budget against the
 	@$(BIN)/python -m benches.budget --households 200
 
 fuzz: $(VENV)/.installed  ## Fuzz every decoder for ten minutes each
-	@$(BIN)/python -m tests.fuzz.run all --seconds 600
+	@$(BIN)/python -m tests.fuzz.run all --seconds 600 --corpus .fuzz
 
 golden: $(VENV)/.installed  ## Write the golden vectors of a new format version
 	@$(BIN)/python -m tests.golden.write

@@ -23,7 +23,7 @@ from capture.agreement import agent_name, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
 from capture.commands import Commands
-from capture.conditions import ALL_LINKS, Conditions, Purse, Span
+from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
 from capture.errors import CaptureError, DiskFull, NoDisplay
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from capture.home import Home
     from capture.ladder import Plan
     from transport.exchange import Permit
-    from transport.limits import LinkUsage, Usage
     from transport.mqtt import Broker
     from transport.publisher import Progress, Publisher
     from transport.spool import Gap
@@ -190,7 +189,7 @@ class Agent:
             synced=clock.is_synced,
         )
         self._closing.callback(self.ledger.close)
-        self.budget = self.ledger.usage(time.time_ns())
+        self._look_at_the_ledger()
         self.spool_usage = self.spool.usage()
 
     async def __aenter__(self) -> Agent:
@@ -287,9 +286,10 @@ class Agent:
             hot=usage.hot,
             load_ratio=usage.load_ratio,
             own_cpu_ratio=usage.cpu_ratio,
+            wakeups_s=usage.wakeups_s,
             link=effects.link_class(self.config, network.link, network.name),
             network=network.name,
-            purses=purses_of(self.budget),
+            purses=effects.purses_of(self.standings),
             backlog_bytes=spool.live_bytes,
             spool_ratio=spool.disk_bytes / spool.limit_bytes,
         )
@@ -364,8 +364,13 @@ class Agent:
         self.spool_usage = self.spool.usage()
         return len(gaps)
 
+    def _look_at_the_ledger(self) -> None:
+        wall_ns, mono_ns = time.time_ns(), clock.boot_ns()
+        self.budget = self.ledger.usage(wall_ns, mono_ns)
+        self.standings = self.ledger.standings(wall_ns, mono_ns)
+
     def _refresh(self) -> None:
-        self.budget = self.ledger.usage(time.time_ns(), clock.boot_ns())
+        self._look_at_the_ledger()
         self.spool_usage = self.spool.usage()
 
     def _lost(self, gaps: list[Gap]) -> None:
@@ -394,24 +399,6 @@ def milliseconds(duration: timedelta) -> int:
 def thinning_of(plan: Plan) -> Thinning:
     """Return the lossy steps of a plan."""
     return Thinning(plan.move_interval_ms, plan.tolerance_px)
-
-
-def purses_of(usage: Usage) -> dict[str, tuple[Purse, ...]]:
-    """Return what is left of the budget as the governor takes it."""
-    sides: list[tuple[str, Usage | LinkUsage]] = [(ALL_LINKS, usage)]
-    sides += [(str(link), of_link) for link, of_link in usage.by_link.items()]
-    purses: dict[str, tuple[Purse, ...]] = {}
-    for name, side in sides:
-        found = []
-        for span, used, limit, end_wall_ns in (
-            (Span.DAY, side.day_used, side.day_limit, usage.day_end_wall_ns),
-            (Span.MONTH, side.month_used, side.month_limit, usage.period_end_wall_ns),
-        ):
-            if limit is not None:
-                found.append(Purse(span, max(0, limit - used), limit, end_wall_ns))
-        if found:
-            purses[name] = tuple(found)
-    return purses
 
 
 def broker_of(config: Config, device: str) -> Broker:

@@ -48,6 +48,7 @@ def terms_of(config: Config) -> Terms:
     key = archive_key(config)
     budget, screens, broker = config.budget, config.screens, config.broker
     limits = [f"{show_size(limit)} a {span}" for limit, span in ((budget.day, "day"), (budget.month, "month")) if limit]
+    joined = " and ".join(limits)
     shown = f"when the picture changed, at most every {show_duration(screens.min_interval)}"
     return Terms(
         purposes=config.consent.purposes,
@@ -59,8 +60,9 @@ def terms_of(config: Config) -> Terms:
         retention_days=config.consent.retention.days,
         region=config.consent.region,
         hold_back=show_duration(config.capture.hold_back),
-        cost=f"at most {' and '.join(limits) or 'no limit of'} bytes on the wire; on battery at most "
-        f"{config.energy.cpu_battery:.0%} of one processor core, and nothing below {config.energy.floor:.0%} of charge",
+        cost=f"{f'at most {joined} on the wire' if limits else 'bytes on the wire without a limit'}; at most "
+        f"{config.energy.cpu_mains:.0%} of one processor core on mains, {config.energy.cpu_battery:.0%} on battery, "
+        f"and nothing below {config.energy.floor:.0%} of charge",
     )
 
 

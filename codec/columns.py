@@ -15,8 +15,8 @@ from codec.model import KeyEvents, PointerEvents
 from codec.strokes import NEVER, Strokes, read_extras, write_extras
 from codec.varint import Cursor, pack_varints, unpack_varints, unzigzag, write_varint, zigzag
 
-MAX_POINTER_EVENTS = 1 << 19
-"""5 minutes at 1 kHz are 300,000; at this bound a decoder's columns and their intermediates stay below 64 MiB."""
+MAX_POINTER_EVENTS = 1 << 18
+"""Over 4 minutes at 1 kHz without a pause (the recorder closes at 20,000); at this bound a decoder's columns and their intermediates stay below 64 MiB."""
 MAX_KEY_EVENTS = 1 << 16
 """An hour of fast typing has 45,000; a chunk is minutes."""
 MAX_TIME_MS = 1 << 40

@@ -12,9 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # a collector handles chunks without ever looking inside: it need not load numpy
+    import numpy as np
+    import numpy.typing as npt
 
 Scalar = str | int | float | bool | bytes | None
 
@@ -96,6 +98,8 @@ class PointerEvents:
     @classmethod
     def empty(cls) -> PointerEvents:
         """Return no events."""
+        import numpy as np
+
         return cls(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int32), np.empty(0, np.int32))
 
 
@@ -122,6 +126,8 @@ class KeyEvents:
     @classmethod
     def empty(cls) -> KeyEvents:
         """Return no events."""
+        import numpy as np
+
         return cls(np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.uint16), np.empty(0, np.uint8))
 
 

@@ -60,6 +60,10 @@ __all__ = [
 
 BURST_S: Final = 10
 """Seconds of the rate ceiling that may be saved up."""
+CONFIRM_RETRY_NS: Final = 10 * NS_PER_S
+"""A time server answers within seconds of the network."""
+EXACT: Final = -1
+"""In place of a guessed minute: the steady clock's day is the true one."""
 UNLIMITED: Final = 1 << 62
 
 
@@ -154,18 +158,20 @@ class Budget:
     def _place(self, behind_ns: int) -> None:
         """Count what was sent while nobody vouched for the clock in its true day, now that this can be told.
 
-        Within a boot it is told exactly, by the monotonic clock; over a reboot it is taken that the wall clock went on.
-        Into another billing period bytes are copied, not moved, so that no period is left with too few.
+        Where the machine had run ever since the system last vouched, the steady clock was right. Elsewhere the bytes are
+        counted in the most likely day as well as where they were, and so are those that belong to another billing
+        period: nothing is taken away on a guess.
 
         Args:
             behind_ns: by how much the guess was behind.
         """
         for ((minute, wall_day, steady_day), link), count in self.unplaced.items():
-            true_day = self.calendar.day_of(minute * NS_PER_MINUTE + behind_ns)
+            exact = minute == EXACT
+            true_day = steady_day if exact else self.calendar.day_of(minute * NS_PER_MINUTE + behind_ns)
             for book, day in ((self.wall, wall_day), (self.steady, steady_day)):
                 if day != true_day:
                     book.add(true_day, link, count)
-                    if self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
+                    if exact and self.calendar.billing_period(day) == self.calendar.billing_period(true_day):
                         book.add(day, link, -count)
         self.unplaced.clear()
         for outstanding in self.leases.values():
@@ -224,6 +230,9 @@ class Budget:
             return Refusal(("outside the upload windows",), wall_ns + wait_ns)
         reasons: list[str] = []
         retry_ns = wall_ns
+        if self.clock.unconfirmed:
+            reason = "since the machine was started no time server has confirmed its clock, as one usually does"
+            return Refusal((reason,), wall_ns + CONFIRM_RETRY_NS)
         if self.lock is not None and self._is_locked():
             reasons.append(self.lock.reason)
             retry_ns = max(retry_ns, self.calendar.start_ns(self.lock.after_day))
@@ -292,7 +301,8 @@ class Budget:
         self.next_id = max(self.next_id, lease.id) + 1
         origin = None
         if self.clock.waits:
-            origin = (self.clock.guess_ns // NS_PER_MINUTE, self.wall.day, self.steady.day)
+            minute = EXACT if self.clock.exact else self.clock.guess_ns // NS_PER_MINUTE
+            origin = (minute, self.wall.day, self.steady.day)
         self.leases[lease.id] = Outstanding(lease, {self.wall.day}, {self.steady.day}, origin)
         self.wall.add(self.wall.day, lease.link, size_bytes)
         self.steady.add(self.steady.day, lease.link, size_bytes)

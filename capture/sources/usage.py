@@ -24,12 +24,15 @@ class Usage:
         cpu_ratio: CPU time of this process, all threads, by wall time (1.0 = one core) over the last window.
         rss_bytes: memory in use. load_ratio: runnable tasks (average of a minute) by cores; None = not told.
         hot: a temperature is near its mark; None = no sensor tells.
+        wakeups_s: how often a thread of this process was woken a second over the last window (it had gone to sleep of
+            its own accord before); None = not told.
     """
 
     cpu_ratio: float = 0.0
     rss_bytes: int = 0
     load_ratio: float | None = None
     hot: bool | None = None
+    wakeups_s: float | None = None
 
 
 class UsageSource:
@@ -37,6 +40,7 @@ class UsageSource:
 
     def __init__(self) -> None:
         self._since_ns, self._since_cpu_ns = time.monotonic_ns(), time.process_time_ns()
+        self._since_switches = _switches()
         self._last: Usage | None = None
 
     def current(self) -> Usage:
@@ -44,11 +48,23 @@ class UsageSource:
         now_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
         passed_ns = now_ns - self._since_ns
         if self._last is None or passed_ns >= WINDOW_NS:
-            ratio = (cpu_ns - self._since_cpu_ns) / passed_ns if passed_ns >= WINDOW_NS else 0.0
-            self._last = Usage(ratio, _rss_bytes(), _load_ratio(), _is_hot())
+            ratio, wakeups_s, switches = 0.0, None, _switches()
             if passed_ns >= WINDOW_NS:
-                self._since_ns, self._since_cpu_ns = now_ns, cpu_ns
+                ratio = (cpu_ns - self._since_cpu_ns) / passed_ns
+                if switches is not None and self._since_switches is not None:
+                    wakeups_s = (switches - self._since_switches) / (passed_ns / 1e9)
+                self._since_ns, self._since_cpu_ns, self._since_switches = now_ns, cpu_ns, switches
+            self._last = Usage(ratio, _rss_bytes(), _load_ratio(), _is_hot(), wakeups_s)
         return self._last
+
+
+def _switches() -> int | None:
+    """Return the voluntary context switches of all threads so far (getrusage(2): ru_nvcsw)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 def _rss_bytes() -> int:

@@ -204,7 +204,7 @@ def test_a_bomb_is_refused_before_it_goes_off() -> None:
                 np.zeros(1 << 20, np.int32),
                 np.zeros(1 << 20, np.int32),
             ),
-            1 << 19,
+            1 << 18,
         ),
         (pointer_of([((1 << 40) + 1, 0, 0, 0)]), 1 << 40),
     ],

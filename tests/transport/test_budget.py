@@ -125,8 +125,8 @@ def test_a_clock_that_was_wrong_from_the_start_and_is_set_right_keeps_the_true_d
 
 
 def test_a_clock_that_the_system_vouches_for_is_believed() -> None:
-    state = budget(day_bytes=100)
-    assert isinstance(ask(state, 100), Lease)
+    state = Budget(Limits(day_bytes=100, sendable=ALL))
+    assert isinstance(ask(state, 100, moment=at(synced=True)), Lease)
     state.settle(1, 100)
     assert isinstance(ask(state, 1, moment=at(0.1, step_h=24)), Refusal)
     assert isinstance(ask(state, 1, moment=at(0.2, step_h=24, synced=True)), Lease)
@@ -175,15 +175,23 @@ def test_a_system_that_no_longer_vouches_is_not_waited_for_for_ever() -> None:
 
 def test_what_was_sent_by_a_wrong_clock_is_counted_in_its_true_day_once_that_is_known() -> None:
     state = Budget(Limits(day_bytes=100, month_bytes=1000, sendable=ALL))
-    state.observe(at(synced=True))
-    wrong = at(20, step_h=-30 * 24, boot=b"boot-two")  # the next day, by a clock that forgot a month
-    lease = ask(state, 90, moment=replace(wrong, mono_ns=0))
+    lease = ask(state, 90, moment=at(step_h=24))  # new on a machine whose clock is a day ahead
     assert isinstance(lease, Lease)
     state.settle(lease.id, 90)
-    state.observe(replace(at(21, boot=b"boot-two", synced=True), mono_ns=HOUR))
+    state.observe(at(1, synced=True))
     assert state.usage().day_used == 90
     assert isinstance(ask(state, 11), Refusal)
-    assert state.usage().month_used == 90
+    assert isinstance(ask(state, 100, moment=at(48, synced=True)), Lease)
+
+
+def test_after_a_reboot_the_usual_confirmation_of_the_clock_is_awaited_for_a_day_of_running() -> None:
+    state = Budget(Limits(day_bytes=100, sendable=ALL))
+    state.observe(at(synced=True))
+    refusal = ask(state, 1, moment=replace(at(20, boot=b"boot-two"), mono_ns=0))
+    assert isinstance(refusal, Refusal)
+    assert "no time server has confirmed" in refusal.reasons[0]
+    assert isinstance(ask(state, 1, moment=replace(at(43, boot=b"boot-two"), mono_ns=23 * HOUR)), Refusal)
+    assert isinstance(ask(state, 1, moment=replace(at(45, boot=b"boot-two"), mono_ns=25 * HOUR)), Lease)
 
 
 def test_time_passes_over_a_reboot_by_the_wall_clock_if_it_goes_forward() -> None:
