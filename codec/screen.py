@@ -73,6 +73,7 @@ class _Segment:
     raster: Raster
     before: Picture
     after: Picture
+    drawn: bool = False
     photos: Photos = field(init=False)
 
     def __post_init__(self) -> None:
@@ -188,8 +189,13 @@ class ScreenEncoder:
 
         unknown = np.array([n for n, slot in enumerate(known) if slot is None], np.int64)
         left = drawn[unknown]
-        moved, dx, dy = moves(segment.before, segment.after, raster, numbers[left], tiles[left])
-        op.copy(numbers[left[moved]], dx[moved], dy[moved])
+        # Before a segment's first frame nothing stood there.
+        sought = left if segment.drawn else left[:0]
+        segment.drawn = True
+        moved = np.zeros(len(left), np.bool_)
+        moved[: len(sought)], dx, dy = moves(segment.before, segment.after, raster, numbers[sought], tiles[sought])
+        found = moved[: len(sought)]
+        op.copy(numbers[left[moved]], dx[found], dy[found])
 
         # Twins within the frame: the first is drawn, the others are recalled.
         firsts: dict[int, int] = {hashes[n]: n for n in reversed(unknown[moved].tolist())}

@@ -133,6 +133,8 @@ SMOOTH_COLOURS = 40
 SMOOTH_RATIO = 0.35
 """So does one with this many when so few of its pixels equal the one to their left, and so few the one above: what is
 drawn has runs of one colour, and so have the gradients of title bars, in one direction; skies and faces have none."""
+PHOTO_TILES = 12
+"""Fewer in a frame are icons: not worth a video encoder's memory."""
 PHOTO_NEIGHBOURS = 2
 """A photograph is larger than a tile: fewer such neighbours make it ink after all."""
 
@@ -157,4 +159,6 @@ def is_photo(tiles: Tiles, raster: Raster, numbers: Numbers) -> npt.NDArray[np.b
     )
     # What lies among photographs and is not plain belongs to them: a video encoder likes whole areas.
     photo: npt.NDArray[np.bool_] = (many & (around >= PHOTO_NEIGHBOURS)) | ((colours > SMOOTH_COLOURS) & (around >= 5))
+    if photo.sum() < PHOTO_TILES:
+        photo[:] = False
     return photo

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from codec.errors import Truncated
 from codec.model import Frame
@@ -64,3 +66,83 @@ def test_every_prefix_is_truncated() -> None:
     for length in range(1, len(section)):
         with pytest.raises(Truncated):
             list(decode_frames(section[:length]))
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> list[Frame]:
+    """Small displays of few colours at work: edits, scrolls, moved pieces, switches back, other sizes, two screens."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    current: dict[int, npt.NDArray[np.uint8]] = {}
+    seen: list[tuple[int, npt.NDArray[np.uint8]]] = []
+    frames = []
+    for t_ms in range(draw(st.integers(1, 8))):
+        screen = draw(st.integers(0, 1))
+        act = draw(st.sampled_from(["new", "edit", "scroll", "move", "back", "same"]))
+        pixels = current.get(screen)
+        if pixels is None or act == "new":
+            size = draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
+            pixels = np.repeat(rng.integers(0, 3, (*size, 1), dtype=np.uint8) * 100, 4, axis=2)
+        pixels = pixels.copy()
+        height_px, width_px = pixels.shape[:2]
+        y, x = int(rng.integers(height_px)), int(rng.integers(width_px))
+        if act == "edit":
+            pixels[y : y + 20, x : x + 30] = rng.integers(0, 250, 4)
+        elif act == "scroll":
+            pixels = np.roll(pixels, -y, axis=0)
+        elif act == "move":
+            piece = pixels[: height_px // 2, : width_px // 2].copy()
+            pixels[y : y + height_px // 2, x : x + width_px // 2] = piece[: height_px - y, : width_px - x]
+        elif act == "back" and [one for one, _ in seen if one == screen]:
+            pixels = next(old for one, old in seen if one == screen)
+        current[screen] = pixels
+        seen.append((screen, pixels))
+        frames.append(Frame(t_ms * 2000, pixels, screen))
+    return frames
+
+
+@settings(max_examples=60, deadline=None)
+@given(sessions(), st.sampled_from(list(Effort)))
+def test_what_is_drawn_in_few_colours_comes_back_exactly(frames: list[Frame], effort: Effort) -> None:
+    encoder = ScreenEncoder(effort=effort)
+    stored = [frame for frame in frames if encoder.add(frame)]
+    decoded = list(decode_frames(encoder.finish()))
+    assert len(decoded) == len(stored)
+    for before, after in zip(stored, decoded, strict=True):
+        assert (after.t_ms, after.screen) == (before.t_ms, before.screen)
+        assert np.array_equal(after.pixels[..., :3], before.pixels[..., :3])
+
+
+def test_a_frame_is_stored_only_when_it_differs_and_read_only_while_it_is_added() -> None:
+    encoder = ScreenEncoder(effort=Effort.FAST)
+    pixels = picture(64, 64)
+    assert encoder.add(Frame(0, pixels))
+    assert not encoder.add(Frame(1, pixels))
+    pixels[0, 0, 3] = 7  # the fourth byte is no content
+    assert not encoder.add(Frame(2, pixels))
+    pixels[0, 0, 0] ^= 1
+    assert encoder.add(Frame(3, pixels))
+    pixels[:] = 0
+    first, second = decode_frames(encoder.finish())
+    assert first.pixels[0, 0, 0] ^ second.pixels[0, 0, 0] == 1
+    with pytest.raises(RuntimeError):
+        encoder.add(Frame(4, pixels))
+
+
+@pytest.mark.parametrize("effort", Effort)
+def test_a_photograph_is_lossy_once_and_never_drifts(effort: Effort) -> None:
+    rng = np.random.default_rng(4)
+    page = np.full((300, 128, 4), 255, np.uint8)
+    page[64:160, :, :3] = np.cumsum(rng.integers(-3, 4, (96, 128, 3)), axis=1).clip(-90, 90) + 128
+    encoder = ScreenEncoder(effort=effort)
+    tops = [0, 5, 17, 40, 17, 5, 0] * 3
+    for n, top in enumerate(tops):
+        assert encoder.add(Frame(n, page[top : top + 160])) or (n and tops[n - 1] == top)
+    section = encoder.finish()
+    errors = [
+        np.abs(
+            frame.pixels[64 - tops[frame.t_ms] : 120 - tops[frame.t_ms], :, 1].astype(int) - page[64:120, :, 1]
+        ).mean()
+        for frame in decode_frames(section)
+    ]
+    assert max(errors) < 6
+    assert errors[-1] <= errors[0] + 0.5
