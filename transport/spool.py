@@ -367,8 +367,8 @@ class Spool:
     def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
         """Store into the lane's segment; on trouble once more in a new one.
 
-        A disk that others have filled is no reason to give up chunks: it may have room again in a minute, and the
-        caller can wait. So there only segments in which nothing lives make room; `when_full` is about our own limit.
+        A disk that others have filled is no reason to give up chunks for their like: it may have room again in a minute,
+        and the caller can wait. Only what is worth less (where `when_full` goes by value) makes room then.
         """
         lane = value >> LANE_SHIFT
         troubles = 0
@@ -379,9 +379,9 @@ class Spool:
                 segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
             except OSError as error:
                 self._shelf.count("failed-writes")
-                dead = self._dead()
-                if dead is not None and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    self._drop(dead, gaps)
+                victim = self._worth_less(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+                if victim is not None:
+                    self._drop(victim, gaps)
                     continue
                 troubles += 1
                 if troubles == 2:
@@ -410,6 +410,11 @@ class Spool:
     def _dead(self) -> Segment | None:
         """Return a segment in which nothing lives and whose end would free something, or None."""
         return next((s for s in self._shelf.segments() if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
+
+    def _worth_less(self, lane: int) -> Segment | None:
+        """Return the segment to give up for a chunk of this lane when the disk is full, or None."""
+        victim = self._victim(lane - 1) if self.when_full is WhenFull.DROP_LOWEST_VALUE else None
+        return victim or self._dead()
 
     def _victim(self, lane: int) -> Segment | None:
         """Return the segment to give up for a chunk of this lane, or None when there is none."""
