@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from capture.config import Config
     from capture.home import Home
     from capture.ladder import Plan
+    from capture.sources.desktop import Desktop
+    from capture.sources.portable import PortableDesktop
     from transport.exchange import Permit
     from transport.mqtt import Broker
     from transport.publisher import Progress, Publisher
@@ -74,7 +77,6 @@ class Agent:
         Args:
             config: validated. home: its folders exist. environment: DISPLAY, buses. consent: SHA-256 of the notice.
         """
-        from capture.sources.desktop import Desktop
         from capture.sources.network import NetworkSource
         from capture.sources.power import PowerSource
         from capture.sources.screen import Grabber
@@ -102,11 +104,7 @@ class Agent:
         self.policy = Policy(effects.rules_of(config), consented=True)
         self.recorder = Recorder(RecorderLimits(max_age_ms=milliseconds(config.capture.chunk_age)))
         self.shutter = Shutter()
-        self.desktop = Desktop(
-            environment.get("DISPLAY"),
-            wayland=environment.get("WAYLAND_DISPLAY"),
-            damage_hold_s=config.capture.damage_hold.total_seconds(),
-        )
+        self.desktop = desktop_of(config, environment, sys.platform)
         self.camera = Camera(
             Grabber(environment.get("DISPLAY")),
             windows=self.desktop.windows,
@@ -389,6 +387,21 @@ class Agent:
 
     def _write_learned(self) -> None:
         write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
+
+
+def desktop_of(config: Config, environment: Mapping[str, str], platform: str) -> Desktop | PortableDesktop:
+    """Return the desktop's source for a platform (`sys.platform`); it is not started."""
+    if platform in {"win32", "darwin"}:
+        from capture.sources.portable import PortableDesktop
+
+        return PortableDesktop()
+    from capture.sources.desktop import Desktop
+
+    return Desktop(
+        environment.get("DISPLAY"),
+        wayland=environment.get("WAYLAND_DISPLAY"),
+        damage_hold_s=config.capture.damage_hold.total_seconds(),
+    )
 
 
 def milliseconds(duration: timedelta) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from capture.recorder import Recorder
     from capture.shutter import Shutter
     from capture.sources.desktop import Desktop
+    from capture.sources.portable import PortableDesktop
     from capture.sources.windows import Monitor, Window
 
 NS_PER_MS = 1_000_000
@@ -40,7 +41,7 @@ class Conductor:
 
     def __init__(
         self,
-        desktop: Desktop,
+        desktop: Desktop | PortableDesktop,
         *,
         gate: Gate,
         recorder: Recorder,
