@@ -15,6 +15,8 @@ from capture.status import Status
 if TYPE_CHECKING:
     from capture.agent import Agent
 
+OVERFLOW = "batch of input that came too fast: the X server may have dropped an event of it"
+
 
 class Commands:
     """The commands of one agent."""
@@ -85,12 +87,19 @@ class Commands:
                 "month_end": f"{month_end:%Y-%m-%d}",
                 "forecast_month": budget.forecast_month,
             },
-            refused=dict(agent.camera.refused),
+            refused=self._left_out(),
             warnings=(*agent.warnings.values(), *budget.notes),
             link=agent.observe().link,
             device=agent.device,
             since_wall_s=agent.started_wall_s,
         )
+
+    def _left_out(self) -> dict[str, int]:
+        left_out = dict(self._agent.camera.refused)
+        overflows = getattr(self._agent.desktop, "overflows", 0)
+        if overflows:
+            left_out[OVERFLOW] = overflows
+        return left_out
 
     async def pause(self, request: Mapping[str, Any]) -> Answer:
         """Pause for `seconds`, or without limit."""

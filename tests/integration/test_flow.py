@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from capture.commands import OVERFLOW
 from codec import reader
 from codec.model import Frame, KeyClass, Row
 from codec.reader import KeyEvent, PointerEvent, Recording
@@ -126,12 +127,17 @@ def test_every_injected_event_is_read_back_in_order_at_its_place_and_time(stack:
     # A window over the whole display: wherever the injector clicks, an allowed application has the focus.
     terminal(stack, "canvas", "-fullscreen", "-e", "cat")
     start(stack)
-    injector = Injector(stack.environment["DISPLAY"])
-    injector.move_to(600, 400)
-    injector.work(2500, 125, random.Random(1))
-    injector.work(5200, 1000, random.Random(2))
-    injector.close()
-    flushed(stack)
+    for _ in range(3):
+        overrun = _overrun(stack)
+        injector = Injector(stack.environment["DISPLAY"])
+        injector.move_to(600, 400)
+        injector.work(2500, 125, random.Random(1))
+        injector.work(5200, 1000, random.Random(2))
+        injector.close()
+        flushed(stack)
+        if _overrun(stack) == overrun:
+            break  # else this machine stalled for so long that the X server's buffer ran over, which the agent tells
+    began_ms = injector.truth.pointer[0][3] - 2
 
     pointer: list[tuple[int, int, int, int]] = []
     keys: list[tuple[int, bool, int]] = []
@@ -139,6 +145,8 @@ def test_every_injected_event_is_read_back_in_order_at_its_place_and_time(stack:
         assert recording.meta.lossy == ()
         for event in recording.events():
             t_ms = recording.meta.t0_ms + event.t_ms
+            if t_ms < began_ms:
+                continue
             if isinstance(event, PointerEvent):
                 pointer.append((t_ms, event.kind, event.x, event.y))
             elif isinstance(event, KeyEvent):
@@ -151,6 +159,12 @@ def test_every_injected_event_is_read_back_in_order_at_its_place_and_time(stack:
     # The server stamps somewhere between the times before and after the request, in whole milliseconds.
     for (t_ms, *_), (*_, before_ms, after_ms) in zip([*pointer, *keys], [*truth.pointer, *truth.keys], strict=True):
         assert before_ms - 2 <= t_ms <= after_ms + 2
+
+
+def _overrun(stack: Stack) -> int:
+    status = stack.status()
+    assert status is not None
+    return int(status["refused"].get(OVERFLOW, 0))
 
 
 def test_no_file_of_the_agent_or_the_archive_tells_which_keys_were_pressed(stack: Stack) -> None:
