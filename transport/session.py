@@ -233,7 +233,7 @@ class Session:
                 archived.append(chunk_id)
         by_digest = {flight.digest: flight for flight in self._flights.values()}
         for nack in answer.nacks:
-            flight = by_digest.get(nack.digest)
+            flight = by_digest.pop(nack.digest, None)  # whoever answers may name a chunk twice: the first counts
             if flight is None:
                 continue
             if nack.code is NackCode.LATER:

@@ -99,8 +99,13 @@ def test_a_mistyped_or_cut_key_line_is_noticed(key: DeviceSigningKey) -> None:
     start = len(text) - 17 - 24
     for place in range(start, len(text) - 1):
         for replacement in ("A" if text[place] != "A" else "B", ""):
-            with pytest.raises(CodecError):
-                type(key).from_text(text[:place] + replacement + text[place + 1 :])
+            try:
+                read = type(key).from_text(text[:place] + replacement + text[place + 1 :])
+            except CodecError:
+                continue
+            # X25519 itself ignores five bits of a private key (RFC 7748, clamping): those may be mistyped.
+            assert isinstance(read, ArchivePrivateKey)
+            assert read.public == key.public
 
 
 def test_a_key_of_another_kind_is_denied_by_name() -> None:
