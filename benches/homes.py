@@ -70,6 +70,7 @@ class Home:
         kind: of WEEKS. month_bytes, day_bytes: the budget. links: (day, month) limits by class. metered_all: whether
             screenshots may go over metered links.
         install_ns: when modicum is installed. first_day, after_day: the billing period that is judged (ordinals).
+        judged_ns: when it begins.
         steps: (from ns, until ns, offset ns) in which the wall clock is wrong. synced: the system vouches for its
             clock outside of them.
     """
@@ -87,6 +88,7 @@ class Home:
     install_ns: int
     first_day: int
     after_day: int
+    judged_ns: int
     calendar: Calendar
     steps: list[tuple[int, int, int]]
     synced: bool
@@ -105,6 +107,8 @@ class Home:
 
     def offset_ns(self, true_ns: int) -> int:
         """Return by how much the wall clock is wrong."""
+        if not self.steps:
+            return 0
         return sum(offset for start, end, offset in self.steps if start <= true_ns < end)
 
     def true_bytes(self, rung: Rung, effort: Effort, slot: Slot) -> tuple[int, int]:
@@ -221,6 +225,7 @@ def home(seed: int, index: int) -> Home:
         install_ns=start_ns - known_days * DAY_NS,
         first_day=first_day,
         after_day=after_day,
+        judged_ns=start_ns,
         calendar=calendar,
         steps=steps,
         synced=chance.random() < 0.5,

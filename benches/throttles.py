@@ -93,9 +93,13 @@ class Month:
         return over + sum(count > home.month_bytes for count in by_period.values())
 
 
+WIRE_SPREAD = 1.12 - 1.045
+"""As random.uniform(1.045, 1.12) computes it, without its call."""
+
+
 def on_the_wire(payload: int, chance: random.Random) -> tuple[int, int]:
     """Return what a chunk may take on the wire at most, and what it takes (research: transport.md, section 4)."""
-    return round(payload * 1.2) + 3000, round(payload * chance.uniform(1.045, 1.12)) + 1200
+    return round(payload * 1.2) + 3000, round(payload * (1.045 + WIRE_SPREAD * chance.random())) + 1200
 
 
 class Modicum:
@@ -162,7 +166,7 @@ class Modicum:
         self._send(end_ns, slot.link, crash=slot.crash)
         if slot.tail:
             self._send(end_ns + HOLD_BACK_NS, slot.link, crash=False)
-        if slot.start_ns >= self.home.calendar.start_ns(self.home.first_day):
+        if slot.start_ns >= self.home.judged_ns:
             self.month.record(self.home, slot.start_ns, plan.rung)
 
     def _record(self, slot: Slot, plan: Plan) -> None:
@@ -243,7 +247,7 @@ class Fixed:
             self._used += size
             self._used_today += size
             self.month.send(home, slot.start_ns, size)
-        if slot.start_ns >= home.calendar.start_ns(home.first_day):
+        if slot.start_ns >= home.judged_ns:
             self.month.record(home, slot.start_ns, FIXED if records else Rung.NOTHING)
 
 
@@ -273,5 +277,5 @@ class Bucket:
                 self._level -= size
                 sent[index] = True
                 self.month.send(home, slot.start_ns, size)
-        if slot.start_ns >= home.calendar.start_ns(home.first_day):
+        if slot.start_ns >= home.judged_ns:
             self.month.record(home, slot.start_ns, FIXED if sent[1] else Rung.EVENTS if sent[0] else Rung.NOTHING)

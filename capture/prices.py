@@ -7,7 +7,7 @@ one of each rung's own. So a rung that was never tried is priced from its neighb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import exp, log
 from typing import Any, NamedTuple
 
@@ -160,6 +160,18 @@ class Prices:
         event_bytes *= self.events.learned.factor(event_key)
         frame_bytes *= self.frames.learned.factor(key)
         return Price(event_bytes, frame_bytes, event_bytes + frame_bytes, cpu_s * self.cpu.learned.factor(key))
+
+    def costs(self, effort: Effort) -> Callable[[int], tuple[float, float]]:
+        """Return what tells, of a rung, what `of` tells: bytes of everything, and CPU seconds."""
+        priors = PRIORS[effort]
+        events, frames, cpu = self.events.learned, self.frames.learned, self.cpu.learned
+
+        def cost(rung: int) -> tuple[float, float]:
+            event_bytes, frame_bytes, cpu_s, event_key, key = priors[rung]
+            size_bytes = event_bytes * events.factor(event_key) + frame_bytes * frames.factor(key)
+            return size_bytes, cpu_s * cpu.factor(key)
+
+        return cost
 
     def bought(self, rung: Rung, effort: Effort, active_s: float) -> None:
         """Note that so many seconds of activity were recorded on a rung."""
