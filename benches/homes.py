@@ -99,6 +99,7 @@ class Home:
     event_factor: float
     shape: dict[tuple[Rung, Effort], float] = field(default_factory=dict)
     _last_ns: int = 0
+    _fixed: tuple[Slot | None, Rung, tuple[int, int]] = (None, Rung.NOTHING, (0, 0))
 
     @property
     def new(self) -> bool:
@@ -119,6 +120,12 @@ class Home:
             return round(events), 0
         frames = FRAME_BYTES_H[rung] * (SMALL_RATIO if effort is Effort.SMALL else 1.0) * hours
         return round(events), round(frames * self.frame_factor * self.shape[rung, effort] * slot.scene)
+
+    def fixed_bytes(self, rung: Rung, slot: Slot) -> tuple[int, int]:
+        """Return `true_bytes` of the quick encoder, kept for those who ask for the same slot and rung again."""
+        if self._fixed[0] is not slot or self._fixed[1] is not rung:
+            self._fixed = (slot, rung, self.true_bytes(rung, Effort.FAST, slot))
+        return self._fixed[2]
 
     def true_cpu_s(self, rung: Rung, effort: Effort) -> float:
         """Return the CPU seconds of a slot."""

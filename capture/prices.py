@@ -130,12 +130,19 @@ class Account:
     def pay(self, amount: float, *, least_hours: float) -> None:
         """Note what it cost, and learn once it was for `least_hours`."""
         self.paid += amount
-        hours = sum(bought for _, bought in self.hours.values())
+        hours = 0.0
+        for _, bought in self.hours.values():
+            hours += bought
         if hours < least_hours:
             return
-        expected = {key: prior * bought * self.learned.factor(key) for key, (prior, bought) in self.hours.items()}
-        total = sum(expected.values())
-        self.learned.learn(self.paid / total, {key: part / total for key, part in expected.items()}, hours)
+        if len(self.hours) == 1:
+            ((key, (prior, bought)),) = self.hours.items()
+            expected_amount = prior * bought * self.learned.factor(key)
+            self.learned.learn(self.paid / expected_amount, {key: 1.0}, hours)
+        else:
+            expected = {key: prior * bought * self.learned.factor(key) for key, (prior, bought) in self.hours.items()}
+            total = sum(expected.values())
+            self.learned.learn(self.paid / total, {key: part / total for key, part in expected.items()}, hours)
         self.hours.clear()
         self.paid = 0.0
 
