@@ -41,6 +41,7 @@ WRITERS = 256
 SUFFIX = ".chunk"
 INCOMING = ".incoming"
 
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What a put led to.
@@ -100,6 +101,7 @@ class FolderStore:
             files.sync_dir(root)
         except OSError as error:
             raise _failed("the archive cannot be opened", root, error) from error
+
     def path_of(self, chunk_id: ChunkId) -> Path:
         """Return where a chunk lies."""
         block = chunk_id.seq // CHUNKS_PER_FOLDER
