@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from codec.model import DEVICE_PATTERN, ChunkId
-from codec.tombstone import Scope, Tombstone
+from codec.tombstone import Range, Scope, Tombstone
 from transport.errors import Busy, Missing, StorageFailed, TooLarge
+from transport.expiry import ExpiryLog
 from transport.fs import Files, Handle, Open, opened, read_exactly, read_file, write_all
 from transport.messages import NackCode
 from transport.quarantine import Quarantine
@@ -72,6 +73,9 @@ class Store(Protocol):
     def iterate(self, device: str | None = None) -> Iterator[ChunkId]:
         """Yield the ids, by device, epoch and sequence; memory does not grow with the archive."""
 
+    def gone(self, device: str) -> Iterable[Range]:
+        """Return the ranges of a device's chunks that were erased or expired: their absence is no hole."""
+
     def quarantine(self, name: str, data: bytes) -> bool:
         """Keep bytes that are no chunk aside, within limits; tell whether they were kept."""
 
@@ -92,6 +96,7 @@ class FolderStore:
         self._files = files
         self.root = root
         self.tombstones = Tombstones(files, root)
+        self.expired = ExpiryLog(files, root)
         self._syncers = syncers
         self._known: set[Path] = set()
         self._slot: tuple[int, Handle] | None = None
@@ -159,6 +164,15 @@ class FolderStore:
                 if not any(tombstone.covers(chunk_id) for tombstone in tombstones):
                     yield chunk_id
 
+    def gone(self, device: str) -> Iterable[Range]:
+        """Return the ranges of a device's chunks that were erased or expired: their absence is no hole.
+
+        Raises:
+            StorageFailed: a record of it is damaged.
+        """
+        erased = (range_ for tombstone in self.tombstones.of(device) for range_ in tombstone.ranges)
+        return [*erased, *self.expired.of(device)]
+
     def head(self, chunk_id: ChunkId, size_bytes: int) -> bytes:
         """Return the first bytes of a chunk. Raises: as `get`."""
         path = self.path_of(chunk_id)
@@ -170,21 +184,33 @@ class FolderStore:
         except OSError as error:
             raise _failed("a chunk could not be read", path, error) from error
 
-    def covered(self, tombstone: Tombstone) -> Iterator[ChunkId]:
-        """Yield the ids of the chunks that are there and that a tombstone covers."""
-        if tombstone.scope is Scope.DEVICE:
-            yield from self._of_device(tombstone.device)
-            return
-        for range_ in tombstone.ranges:
-            epoch = f"{range_.epoch:08x}"
-            for block in self._names(self.root / tombstone.device / epoch):
-                if (
-                    block.isdecimal()
-                    and range_.first // CHUNKS_PER_FOLDER <= int(block) <= range_.last // CHUNKS_PER_FOLDER
-                ):
+    def erase(self, tombstone: Tombstone) -> int:
+        """Remove what a tombstone covers; on return it is gone durably, also what an earlier attempt had removed and not synced.
+
+        Returns:
+            how many chunks there were.
+
+        Raises:
+            StorageFailed: some may be left: erase again.
+        """
+        device = self.root / tombstone.device
+        removed, folders = 0, {self.root, device}
+        try:
+            for epoch in self._names(device):
+                folders.add(device / epoch)
+                for block in self._names(device / epoch):
+                    if not _may_hold(tombstone, epoch, block):
+                        continue
+                    folders.add(device / epoch / block)
                     for chunk_id in self._of_block(tombstone.device, epoch, block):
-                        if range_.first <= chunk_id.seq <= range_.last:
-                            yield chunk_id
+                        if tombstone.covers(chunk_id):
+                            with contextlib.suppress(FileNotFoundError):
+                                self._files.unlink(self.path_of(chunk_id))
+                                removed += 1
+            self._tidy(folders)
+        except OSError as error:
+            raise _failed("chunks could not be erased", self.root, error) from error
+        return removed
 
     def remove(self, ids: Iterable[ChunkId]) -> int:
         """Remove chunks; on return they are gone durably, and so are the folders that became empty. What is not there is no error.
@@ -324,7 +350,7 @@ class FolderStore:
 
     def _tidy(self, folders: Iterable[Path]) -> None:
         """Sync folders, and remove them, and those above them, where nothing is left in them."""
-        for folder in sorted(folders):
+        for folder in sorted(folders, reverse=True):
             with contextlib.suppress(FileNotFoundError):
                 self._files.sync_dir(folder)
             self._known.discard(folder)
@@ -392,6 +418,8 @@ class FolderStore:
             return [name for name in self._files.list_dir(folder) if not name.startswith(".")]
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise _failed("a folder of the archive could not be read", folder, error) from error
 
 
 def _id_of(device: str, epoch: str, file: str) -> ChunkId | None:
@@ -399,6 +427,18 @@ def _id_of(device: str, epoch: str, file: str) -> ChunkId | None:
         return ChunkId(device, int(epoch, 16), int(file.removesuffix(SUFFIX))) if file.endswith(SUFFIX) else None
     except ValueError:
         return None
+
+
+def _may_hold(tombstone: Tombstone, epoch: str, block: str) -> bool:
+    """Tell whether a folder may hold what a tombstone covers."""
+    if tombstone.scope is Scope.DEVICE:
+        return True
+    try:
+        first = int(block) * CHUNKS_PER_FOLDER
+        ranges = [range_ for range_ in tombstone.ranges if range_.epoch == int(epoch, 16)]
+    except ValueError:
+        return False
+    return any(range_.first < first + CHUNKS_PER_FOLDER and range_.last >= first for range_ in ranges)
 
 
 def _id_of_incoming(text: str) -> ChunkId | None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from transport import erase_cli
 from transport.errors import TransportError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def mount(app: typer.Typer, read_private: ReadPrivate) -> None:
     """
     global _read_private
     _read_private = read_private
+    erase_cli.mount(archive_app, _open, read_private)
     app.add_typer(archive_app, name="archive")
     app.command()(collect)
     app.command()(broker)

@@ -14,12 +14,11 @@ blocks: chunks are sealed, and `modicum archive shred` destroys the key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from codec.chunk import peek_header
 from codec.errors import Corrupt
-from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from codec.tombstone import MAGIC, Scope, Tombstone, parse_tombstone, verify_tombstone
 from transport.errors import Busy, StorageFailed, TooLarge
@@ -42,8 +41,7 @@ class Archive(Protocol):
 
     @property
     def tombstones(self) -> Tombstones: ...
-    def covered(self, tombstone: Tombstone) -> Iterator[ChunkId]: ...
-    def remove(self, ids: Iterator[ChunkId]) -> int: ...
+    def erase(self, tombstone: Tombstone) -> int: ...
     def drop_quarantined(self, matches: Callable[[str, bytes], bool]) -> int: ...
     def sweep(self) -> None: ...
 
@@ -128,7 +126,7 @@ class Eraser:
         return erased
 
     def _erase(self, note: str, tombstone: Tombstone) -> int:
-        erased = self._archive.remove(self._archive.covered(tombstone))
+        erased = self._archive.erase(tombstone)
         self._archive.drop_quarantined(lambda name, start: _is_covered(tombstone, name, start))
         self._archive.tombstones.finish(note)
         return erased

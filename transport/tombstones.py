@@ -97,20 +97,24 @@ class Tombstones:
         """Return a device's tombstones.
 
         Raises:
-            StorageFailed: one of them is damaged. OSError: they cannot be read.
+            StorageFailed: one of them is damaged, or cannot be read.
         """
-        names = self._names(device)
-        if not names:
-            self._cache.pop(device, None)
-            return ()
-        cached = self._cache.get(device)
-        if cached is not None and cached[0] == names:
-            return cached[1]
-        found = tuple(self._read(self._folder / device / name) for name in names)
-        if len(self._cache) >= DEVICES_IN_MEMORY:
-            self._cache.clear()
-        self._cache[device] = names, found
-        return found
+        while True:
+            names = self._names(device)
+            if not names:
+                self._cache.pop(device, None)
+                return ()
+            cached = self._cache.get(device)
+            if cached is not None and cached[0] == names:
+                return cached[1]
+            try:
+                found = tuple(self._read(self._folder / device / name) for name in names)
+            except FileNotFoundError:  # given up for one that covers it, a moment ago
+                continue
+            if len(self._cache) >= DEVICES_IN_MEMORY:
+                self._cache.clear()
+            self._cache[device] = names, found
+            return found
 
     def covers(self, chunk_id: ChunkId) -> bool:
         """Tell whether a chunk is to be no more. Raises: as `of`."""
@@ -128,12 +132,19 @@ class Tombstones:
             found = self._files.list_dir(self._folder / device)
         except FileNotFoundError:
             return ()
+        except OSError as error:
+            what = f"the tombstones of {device} cannot be read: {error.strerror or error}"
+            raise StorageFailed(what, str(self._folder), disk_full=False) from error
         return tuple(name for name in found if name.endswith(SUFFIX) and not name.startswith("."))
 
     def _read(self, path: Path) -> Tombstone:
-        data = read_file(self._files, path, limit_bytes=MAX_TOMBSTONE_BYTES)
         try:
-            return parse_tombstone(data)
+            return parse_tombstone(read_file(self._files, path, limit_bytes=MAX_TOMBSTONE_BYTES))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            what = f"a tombstone cannot be read: {error.strerror or error}"
+            raise StorageFailed(what, str(path), disk_full=False) from error
         except CodecError as error:
             what = f"a tombstone is damaged ({error}), so that nobody knows what it erased: restore it from a copy"
             raise StorageFailed(what, str(path), disk_full=False) from error
