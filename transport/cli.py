@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import sys
@@ -301,3 +302,37 @@ def export(
     )
     line.end()
     typer.echo(json.dumps(done.to_answer()) if as_json else describe_export(done))
+
+
+@archive_app.command("import")
+def import_(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive's folder; it is made.")],
+    recording: Annotated[Path, typer.Argument(metavar="FOLDER", help="One recording of DuckTrack or AgentNetTool.")],
+    public_key: Annotated[Path, typer.Option("--public-key", help="The archive's public key.")],
+    purpose: Annotated[list[str], typer.Option("--purpose", help="What it may be used for; may be repeated.")],
+    terms: Annotated[Path, typer.Option("--terms", help="The text that its people agreed to; its digest is kept.")],
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="After so many days it is deleted.")],
+    region: Annotated[str, typer.Option("--region", help="Where it may be kept; empty: anywhere.")] = "",
+    interval: Annotated[float, typer.Option("--interval", min=0, help="Seconds between two screenshots.")] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over a recording of another tool, so that it can be shrunk, compared and exported like our own."""
+    from codec.seal import ArchivePublicKey, DeviceSigningKey
+    from transport.archive import FolderStore
+    from transport.fs import RealFiles
+    from transport.importing import Terms, describe_import, import_recording
+
+    line = ProgressLine("imported")
+    done = import_recording(
+        recording,
+        FolderStore(RealFiles(), archive),
+        recipient=ArchivePublicKey.from_text(public_key.read_text(encoding="ascii", errors="replace")),
+        signer=DeviceSigningKey.generate(),
+        terms=Terms(
+            tuple(purpose), hashlib.sha256(terms.read_bytes()).digest(), int(time.time()) + days * 86_400, region
+        ),
+        frame_interval_ms=round(interval * 1000),
+        progress=lambda so_far: line(so_far.chunks, so_far.chunks),
+    )
+    line.end()
+    typer.echo(json.dumps(done.to_answer()) if as_json else describe_import(done))
