@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -31,6 +33,10 @@ ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The ar
 KeyOption = Annotated[Path, typer.Option("--key", help="The archive's private key, a file that only you can read.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 PemOption = Annotated[Path | None, typer.Option(help="A PEM file, for mqtts://.")]
+
+PurposeOption = Annotated[str | None, typer.Option("--purpose", help="What you look at it for.")]
+SinceOption = Annotated[datetime | None, typer.Option("--since", help="From this local time on: 2026-11-24T09:00.")]
+UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before this local time.")]
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -245,15 +251,23 @@ def _day(day: int) -> str:
 @archive_app.command("show")
 def show(
     archive: ArchiveArgument,
-    chunk: Annotated[str, typer.Argument(help="DEVICE/EPOCH/SEQ, as `ls` prints.")],
     key: KeyOption,
+    chunk: Annotated[str | None, typer.Argument(help="One chunk: DEVICE/EPOCH/SEQ, as `ls` prints.")] = None,
+    purpose: PurposeOption = None,
+    device: Annotated[str | None, typer.Option("--device", help="The device; needed where there are several.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Draw screenshots and a timeline into this PNG.")] = None,
 ) -> None:
-    """Show what one chunk says of itself and holds."""
+    """Show what one chunk says of itself and holds, or (with --out) a recording at a glance."""
     from codec.chunk import decode_body, open_chunk
     from codec.model import ChunkId
     from codec.reader import Recording
-    from transport.export import describe
+    from transport.exports.about import describe
 
+    if chunk is None:
+        _show_sheet(archive, key, purpose, device, since, until, out)
+        return
     try:
         device, epoch, seq = chunk.split("/")
         chunk_id = ChunkId(device, int(epoch, 16), int(seq))
@@ -263,10 +277,45 @@ def show(
     typer.echo(describe(Recording(header, decode_body(body))))
 
 
+def _show_sheet(
+    folder: Path,
+    key: Path,
+    purpose: str | None,
+    device: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    out: Path | None,
+) -> None:
+    from transport.exports import sheet
+    from transport.reading import Archive
+
+    if out is None or purpose is None:
+        raise TransportError(
+            "name a chunk (`modicum archive ls` lists them), or --purpose and --out FILE.png for a sheet"
+        )
+    archive = Archive(_open(folder), _private_key(key), purpose, int(time.time()))
+    devices = [device] if device is not None else archive.devices()
+    if len(devices) != 1:
+        raise TransportError(
+            f"the archive has {len(devices)} devices: name one with --device ({', '.join(devices[:5])})"
+        )
+    line = ProgressLine("read")
+    glance = sheet.gather(
+        archive.actions(device=devices[0], since=since, until=until, progress=line),
+        archive.frames(device=devices[0], since=since, until=until, progress=line),
+    )
+    line.end()
+    if not glance.thumbs and not glance.focus:
+        raise TransportError(f"there is nothing of {devices[0]} in this time that may be read for {purpose!r}")
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(sheet.draw(glance, title=f"{devices[0]}, for {purpose}"))
+    typer.echo(f"{out}: {len(glance.thumbs)} screenshots, {len(glance.marks)} actions")
+
+
 @archive_app.command("verify")
 def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False) -> None:
     """Decode everything, and look for damage and for holes in the sequences."""
-    from transport.export import describe_report, verify
+    from transport.verify import describe_report, verify
 
     line = ProgressLine("verified")
     report = verify(_open(archive), _private_key(key), progress=line)
@@ -279,26 +328,36 @@ def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False
 @archive_app.command("export")
 def export(
     archive: ArchiveArgument,
-    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; a folder per device is made in it.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; a folder per device is made in it.")],
     key: KeyOption,
     purpose: Annotated[
         str, typer.Option("--purpose", help="What it is for: what people did not agree to is left out.")
     ],
+    to: Annotated[
+        str, typer.Option("--to", help="jsonl, parquet, mcap, webdataset, agentnet or html (a page that replays it).")
+    ] = "jsonl",
     device: Annotated[list[str] | None, typer.Option("--device", help="Only this device; may be repeated.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    application: Annotated[
+        str | None, typer.Option("--application", help="Only what was done in it: a window class, with * and ?.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write recordings as MP4 (the screenshots) and JSON lines (everything else)."""
-    from transport.export import describe_export, export
+    """Write recordings for other programs; each format's `about.json` says what it loses."""
+    from transport.export import Format, Selection, describe_export, export
+    from transport.reading import Archive
 
+    if to not in list(Format):
+        raise TransportError(f"--to {to}: there are {', '.join(Format)}")
     line = ProgressLine("exported")
     done = export(
-        _open(archive),
-        _private_key(key),
-        to,
-        purpose=purpose,
-        now_s=int(time.time()),
+        Archive(_open(archive), _private_key(key), purpose, int(time.time())),
+        folder,
+        to=Format(to),
         devices=tuple(device or ()),
-        progress=line,
+        selection=Selection(since, until, application),
+        progress=lambda what, so_far, of: line(so_far, of),
     )
     line.end()
     typer.echo(json.dumps(done.to_answer()) if as_json else describe_export(done))

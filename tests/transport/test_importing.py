@@ -15,9 +15,9 @@ from codec.seal import ArchivePrivateKey, DeviceSigningKey
 from codec.video import write_mp4
 from transport.archive import FolderStore
 from transport.errors import Missing
-from transport.export import verify
 from transport.fs import RealFiles
 from transport.importing import Imported, Terms, import_recording
+from transport.verify import verify
 
 KEY = ArchivePrivateKey.generate()
 SIGNER = DeviceSigningKey.generate()

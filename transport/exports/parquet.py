@@ -7,38 +7,37 @@ for all of it, in the file's metadata under "modicum". The only module that impo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-
-from transport.exports.terms import Terms
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from codec.actions import Action, Shot
+    from transport.exports.film import Place
+    from transport.exports.terms import Terms
 
 ROWS_PER_GROUP = 10_000
 """Held in memory at once, and read back at once."""
 
 
-def write_parquet(path: Path, actions: Iterable[Action], *, purpose: str) -> int:
+def write_parquet(path: Path, actions: Iterable[Action], *, terms: Terms) -> int:
     """Write actions; return how many.
 
     Args:
-        path: of the file. actions: of one or more devices, read once. purpose: what the file is for.
+        path: of the file. actions: read once. terms: what they permit, complete when the last has been read.
 
     Raises:
         ImportError: pyarrow is not installed: it comes with modicum[export].
     """
     import pyarrow.parquet as pq
 
-    schema, terms, count = _schema(), Terms(purpose), 0
+    schema, count = _schema(), 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        path.chmod(0o600)
         for group in _groups(iter(actions)):
-            for action in group:
-                terms.add(action.origin)
             columns: dict[str, list[Any]] = {name: [] for name in schema.names}
             for row in map(_row, group):
                 for name, value in row.items():
@@ -47,6 +46,23 @@ def write_parquet(path: Path, actions: Iterable[Action], *, purpose: str) -> int
             count += len(group)
         writer.add_key_value_metadata({"modicum": json.dumps(terms.to_answer())})
     return count
+
+
+def write_frames(path: Path, places: Sequence[Place], *, terms: Terms) -> None:
+    """Write where each frame stands in the film, so that an action's `before.t_ms` finds its picture."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "t_ms": pa.array([place.t_ms for place in places], pa.int64()),
+            "wall": pa.array([place.wall_ns for place in places], pa.timestamp("ns", "UTC")),
+            "video_ms": pa.array([place.video_ms for place in places], pa.int64()),
+            "epoch": pa.array([place.epoch for place in places], pa.uint32()),
+        }
+    ).replace_schema_metadata({"modicum": json.dumps(terms.to_answer())})
+    pq.write_table(table, path, compression="zstd")
+    path.chmod(0o600)
 
 
 def _groups(actions: Iterator[Action]) -> Iterator[list[Action]]:

@@ -12,17 +12,23 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from codec.model import Frame, Row
-from codec.reader import KeyEvent, PointerEvent, Recording
-from codec.video import write_mp4
+from codec.actions import ActionKind
+from codec.model import Row
+from codec.reader import KeyEvent, PointerEvent
 from transport.errors import Missing, TooLarge
+from transport.exports.film import Place, write_film
+
+if TYPE_CHECKING:
+    from codec.actions import Action
+    from transport.exports.terms import Terms
+    from transport.reading import Observed, Picture
 
 MAX_EVENTS = 2_000_000
 MAX_FILM_BYTES = 256 << 20
@@ -30,15 +36,10 @@ MAX_FILM_BYTES = 256 << 20
 FILM_PART_BYTES = 3 << 18
 """Encoded at once; a multiple of three, so that the parts of the base64 text fit together."""
 
-LISTED_GAP_MS = 1000
-"""A shorter gap is a focus on its way through another window."""
-
-Words = Callable[[Row], str | None]
-
 
 @dataclass(slots=True)
 class _Columns:
-    """What the page's script reads, in ms from the first chunk's start."""
+    """What the page's script reads; times in ms from the first of all."""
 
     pointer_t: array[float] = field(default_factory=lambda: array("d"))
     kind: array[int] = field(default_factory=lambda: array("B"))
@@ -47,115 +48,103 @@ class _Columns:
     key_t: array[float] = field(default_factory=lambda: array("d"))
     down: array[int] = field(default_factory=lambda: array("B"))
     rows: list[dict[str, Any]] = field(default_factory=list)
-    actions: list[dict[str, Any]] = field(default_factory=list)
     frames: array[float] = field(default_factory=lambda: array("d"))
     size: tuple[int, int] = (0, 0)
-    last_ms: float = 0
-    purposes: set[str] = field(default_factory=set)
-    consents: set[str] = field(default_factory=set)
-    expires_s: int = 0
 
 
 def write_replay(
-    path: Path, recordings: Iterable[Recording], *, purpose: str, words: Words | None = None, last_ms: int = 1000
+    path: Path, events: Iterable[Observed], pictures: Iterable[Picture], actions: Iterable[Action], *, terms: Terms
 ) -> int:
     """Write the page.
 
     Args:
         path: of the file, which must not exist.
-        recordings: chunks of one device, in order; they are read once.
-        purpose: what the page is for; it is shown.
-        words: what a row says in the list of actions, None: it is not one of them.
-        last_ms: how long the last screenshot stays.
+        events, pictures, actions: of one device, in order, each read once.
+        terms: what they permit, complete when the last has been read.
 
     Returns:
         How many screenshots it shows.
 
     Raises:
-        Missing: there is not one chunk. TooLarge: more than a browser opens; name a shorter time.
+        Missing: there is nothing. TooLarge: more than a browser opens; name a shorter time.
         FileExistsError: path exists.
     """
     columns = _Columns()
-    start_ns: int | None = None
+    for observed in events:
+        _add(columns, observed)
 
-    def frames() -> Iterator[Frame]:
-        nonlocal start_ns
-        for recording in recordings:
-            if start_ns is None:
-                start_ns = recording.meta.wall_t0_ns
-            shift_ms = (recording.meta.wall_t0_ns - start_ns) / 1e6
-            _add(columns, recording, shift_ms, words or in_words)
-            for frame in recording.frames():
-                columns.frames.append(frame.t_ms + shift_ms)
-                if not columns.size[0]:
-                    columns.size = frame.pixels.shape[1], frame.pixels.shape[0]
-                yield Frame(round(frame.t_ms + shift_ms), frame.pixels)
+    def told(place: Place, picture: Picture) -> None:
+        columns.frames.append(place.wall_ns / 1e6)
+        if len(columns.frames) == 1:  # positions are pixels of what the pictures show
+            columns.size = picture.pixels.shape[1], picture.pixels.shape[0]
 
-    with tempfile.TemporaryDirectory(prefix="modicum-replay-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix="replay-", dir=path.parent) as folder:
         film = Path(folder) / "film.mp4"
-        write_mp4(film, frames(), last_ms=last_ms)
-        if start_ns is None:
-            raise Missing("there is nothing to replay: no chunk is permitted for this purpose and time")
+        write_film(film, pictures, told)
         film_bytes = film.stat().st_size if film.exists() else 0
         if film_bytes > MAX_FILM_BYTES:
             raise TooLarge("the replay's film in bytes", actual=film_bytes, limit=MAX_FILM_BYTES)
+        said = [
+            {"t": action.wall_ns / 1e6, "words": words} | _box(action)
+            for action in actions
+            if (words := in_words(action))
+        ]
+        data = _data(columns, said, terms)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as page:
-            _fill(page, _data(columns, start_ns, purpose), film if film_bytes else None)
+            _fill(page, data, film if film_bytes else None)
     return len(columns.frames)
 
 
-def _add(columns: _Columns, recording: Recording, shift_ms: float, words: Words) -> None:
-    meta = recording.meta
-    columns.purposes.update(meta.purposes)
-    columns.consents.add(meta.consent.hex())
-    columns.expires_s = min(filter(None, (columns.expires_s, meta.expires_s)), default=0)
-    columns.last_ms = max(columns.last_ms, shift_ms + meta.duration_ms)
-    if len(columns.pointer_t) + len(columns.key_t) + len(recording.body.pointer) > MAX_EVENTS:
-        raise TooLarge("the replay's events", actual=len(columns.pointer_t) + len(columns.key_t), limit=MAX_EVENTS)
-    for event in recording.events():
-        t_ms = event.t_ms + shift_ms
-        if isinstance(event, PointerEvent):
-            columns.pointer_t.append(t_ms)
-            columns.kind.append(event.kind)
-            columns.x.append(event.x)
-            columns.y.append(event.y)
-        elif isinstance(event, KeyEvent):
-            columns.key_t.append(t_ms)
-            columns.down.append(event.down)
-        else:
-            columns.rows.append({"t": t_ms, "kind": event.kind})
-            if event.kind == "display" and not columns.size[0]:
-                columns.size = _whole(event, "w"), _whole(event, "h")
-            said = words(event)
-            if said is not None:
-                columns.actions.append({"t": t_ms, "words": said} | _box(event))
+def _add(columns: _Columns, observed: Observed) -> None:
+    event, t_ms = observed.event, observed.wall_ns / 1e6
+    if len(columns.pointer_t) + len(columns.key_t) >= MAX_EVENTS:
+        raise TooLarge("the replay's events", actual=MAX_EVENTS + 1, limit=MAX_EVENTS)
+    if isinstance(event, PointerEvent):
+        columns.pointer_t.append(t_ms)
+        columns.kind.append(event.kind)
+        columns.x.append(event.x)
+        columns.y.append(event.y)
+    elif isinstance(event, KeyEvent):
+        columns.key_t.append(t_ms)
+        columns.down.append(event.down)
+    else:
+        columns.rows.append({"t": t_ms, "kind": event.kind})
+        if event.kind == "display" and not columns.size[0]:
+            columns.size = _whole(event, "w"), _whole(event, "h")
 
 
-def in_words(row: Row) -> str | None:
-    """Return what a row says to a person; None when it is nothing that somebody did."""
-    said = {name: value.hex()[:8] if isinstance(value, bytes) else str(value) for name, value in row.fields.items()}
-    match row.kind:
-        case "focus":
-            return " – ".join(filter(None, (said.get("app"), said.get("title"))))
-        case "select":
-            label = f" “{said['label']}”" if said.get("label") else ""
-            return f"selects{label} ({said['role']})" if "role" in said else f"selects{label}"
-        case "gap" if _whole(row, "ms") < LISTED_GAP_MS:
-            return None
-        case "gap":
-            return f"nothing was recorded for {_whole(row, 'ms') / 1000:.0f} s: {said.get('cause')}"
-        case "display" | "plan":
-            return None
-    told = ", ".join(f"{name} {value}" for name, value in row.fields.items() if isinstance(value, str) and value)
-    return f"{row.kind}: {told}" if told else row.kind
+def in_words(action: Action) -> str:
+    """Return what an action was, for a person."""
+    element = action.element
+    what = "" if element is None else f"“{element.name}” ({element.role})" if element.name else element.role
+    match action.kind:
+        case ActionKind.CLICK | ActionKind.DOUBLE_CLICK | ActionKind.DRAG:
+            button = {2: "middle ", 3: "right "}.get(action.button or 1, "")
+            return f"{button}{action.kind} {what}".rstrip()
+        case ActionKind.SCROLL:
+            right, down = action.scroll
+            turns = [f"{abs(down)} {'down' if down > 0 else 'up'}"] * bool(down)
+            turns += [f"{abs(right)} {'right' if right > 0 else 'left'}"] * bool(right)
+            return f"scroll {', '.join(turns)}"
+        case ActionKind.TYPE:
+            return f"type {sum(action.keys.values())} keys"
+        case ActionKind.SELECT:
+            place = (
+                f", {element.index + 1} of {element.count}"
+                if element and element.index is not None and element.count
+                else ""
+            )
+            return f"{'gives up' if action.committed is False else 'select'} {what}{place}"
+        case ActionKind.FOCUS:
+            return " – ".join(filter(None, (action.application, action.title)))
+        case ActionKind.DIALOG:
+            return f"dialog {action.name} {what}".rstrip()
+    return f"{action.kind} {action.name or str(action.fields.get('types', ''))}".rstrip()
 
 
-def _box(row: Row) -> dict[str, Any]:
-    """Return an element's place, where a row other than a window's has one."""
-    names = ("x", "y", "w", "h")
-    if row.kind == "focus" or not all(isinstance(row.fields.get(name), int) for name in names):
-        return {}
-    return {"box": [row.fields[name] for name in names]}
+def _box(action: Action) -> dict[str, Any]:
+    bounds = None if action.element is None else action.element.bounds
+    return {} if bounds is None else {"box": list(bounds)}
 
 
 def _whole(row: Row, name: str) -> int:
@@ -163,28 +152,41 @@ def _whole(row: Row, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _data(columns: _Columns, start_ns: int, purpose: str) -> dict[str, Any]:
-    began = datetime.fromtimestamp(start_ns / 1e9, UTC)
-    expires = f"{datetime.fromtimestamp(columns.expires_s, UTC):%Y-%m-%d}" if columns.expires_s else "never"
-    consents = sorted(columns.consents)
-    ends = [columns.last_ms, *(times[-1] for times in (columns.pointer_t, columns.key_t, columns.frames) if times)]
-    rounded = [[round(t, 1) for t in times] for times in (columns.pointer_t, columns.key_t, columns.frames)]
+def _data(columns: _Columns, actions: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
+    streams = [columns.pointer_t, columns.key_t, columns.frames, array("d", (row["t"] for row in columns.rows))]
+    start_ms = min((times[0] for times in streams if times), default=None)
+    if start_ms is None:
+        raise Missing("there is nothing to replay: no chunk is permitted for this purpose and time")
+    end_ms = max(times[-1] for times in streams if times)
+
+    def since(times: Iterable[float]) -> list[float]:
+        return [round(t - start_ms, 1) for t in times]
+
+    began = datetime.fromtimestamp(start_ms / 1000, UTC)
+    expires = f"{datetime.fromtimestamp(terms.expires_s, UTC):%Y-%m-%d}" if terms.expires_s else "never"
+    for item in (*columns.rows, *actions):
+        item["t"] = round(item["t"] - start_ms, 1)
     return {
         "when": f"recorded {began:%Y-%m-%d %H:%M} UTC",
         "terms": {
-            "made for": purpose,
-            "agreed to": ", ".join(sorted(columns.purposes)),
-            "consent": ", ".join(consent[:12] or "none" for consent in consents),
+            "made for": terms.purpose,
+            "agreed to": ", ".join(sorted(terms.purposes or ())),
+            "consent": ", ".join(consent[:12] or "none" for consent in sorted(terms.consents)),
             "delete after": expires,
         },
         "width": columns.size[0] or 1920,
         "height": columns.size[1] or 1080,
-        "duration_ms": round(max(ends), 1),
-        "pointer": {"t": rounded[0], "kind": list(columns.kind), "x": list(columns.x), "y": list(columns.y)},
-        "keys": {"t": rounded[1], "down": list(columns.down)},
-        "frames": rounded[2],
+        "duration_ms": round(end_ms - start_ms, 1),
+        "pointer": {
+            "t": since(columns.pointer_t),
+            "kind": list(columns.kind),
+            "x": list(columns.x),
+            "y": list(columns.y),
+        },
+        "keys": {"t": since(columns.key_t), "down": list(columns.down)},
+        "frames": since(columns.frames),
         "rows": columns.rows,
-        "actions": sorted(columns.actions, key=lambda action: action["t"]),
+        "actions": actions,
     }
 
 

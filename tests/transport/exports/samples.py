@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,7 +37,7 @@ def picture(t_ms: int) -> npt.NDArray[np.uint8]:
 
 def shot(t_ms: int) -> Shot:
     """Return a frame's handle."""
-    return Shot(t_ms, exact=True, load=picture)
+    return Shot(t_ms, exact=True, load=partial(picture, t_ms))
 
 
 def actions() -> list[Action]:

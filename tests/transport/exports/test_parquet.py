@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 
 from tests.transport.exports.samples import ORIGIN, START_NS, actions
 from transport.exports import parquet
+from transport.exports.terms import terms_of
 
 
 def test_every_field_comes_back_typed(tmp_path: Path) -> None:
     path = tmp_path / "actions.parquet"
-    assert parquet.write_parquet(path, actions(), purpose="computer-use-training") == 12
+    assert parquet.write_parquet(path, actions(), terms=terms_of(actions(), "computer-use-training")) == 12
     table = pq.read_table(path)
     rows = table.to_pylist()
     assert [row["kind"] for row in rows] == [str(action.kind) for action in actions()]
@@ -42,7 +43,7 @@ def test_every_field_comes_back_typed(tmp_path: Path) -> None:
 
 def test_the_terms_stand_in_the_files_metadata(tmp_path: Path) -> None:
     path = tmp_path / "actions.parquet"
-    parquet.write_parquet(path, actions(), purpose="computer-use-training")
+    parquet.write_parquet(path, actions(), terms=terms_of(actions(), "computer-use-training"))
     terms = json.loads(pq.read_metadata(path).metadata[b"modicum"])
     assert terms == {
         "purpose": "computer-use-training",
@@ -57,12 +58,12 @@ def test_the_terms_stand_in_the_files_metadata(tmp_path: Path) -> None:
 def test_many_actions_come_in_groups(tmp_path: Path) -> None:
     path = tmp_path / "actions.parquet"
     many = actions() * (parquet.ROWS_PER_GROUP // 12 + 1)
-    assert parquet.write_parquet(path, many, purpose="computer-use-training") == len(many)
+    assert parquet.write_parquet(path, many, terms=terms_of(actions(), "computer-use-training")) == len(many)
     assert pq.ParquetFile(path).num_row_groups == 2
     assert pq.read_table(path).num_rows == len(many)
 
 
 def test_no_actions_make_a_file_without_rows(tmp_path: Path) -> None:
     path = tmp_path / "actions.parquet"
-    assert parquet.write_parquet(path, [], purpose="computer-use-training") == 0
+    assert parquet.write_parquet(path, [], terms=terms_of(actions(), "computer-use-training")) == 0
     assert pq.read_table(path).num_rows == 0
