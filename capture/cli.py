@@ -37,6 +37,9 @@ app.add_typer(config_app, name="config")
 
 CONFIG_NAME = "modicum/config.toml"
 
+RELOAD_WAIT_S = 120.0
+"""A reload closes and encodes what is open first."""
+
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration; default: ~/.config/modicum/config.toml.")
 ]
@@ -121,9 +124,11 @@ def say(text: str) -> None:
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    from capture import log
     from capture.agent import run_agent
 
-    asyncio.run(run_agent(load(config), home(), os.environ))
+    log.to_stderr()
+    asyncio.run(run_agent(load(config), home(), os.environ, lambda: load(config)))
 
 
 @app.command()
@@ -157,6 +162,17 @@ def consent(
     folders.prepare()
     write_private(folders.consent_file, Consent(current, int(time.time()), text).to_json())
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
+    _apply_if_running()
+
+
+def _apply_if_running() -> None:
+    """Let a running agent take up what was waiting for this yes."""
+    try:
+        changed = _ask("reload", wait_s=RELOAD_WAIT_S)["changed"]
+    except NotRunning:
+        return
+    if changed:
+        say("The running agent has applied it.")
 
 
 @app.command()
@@ -185,10 +201,10 @@ def _wait_until_gone(folders: Home, *, wait_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def _ask(command: str, **fields: Any) -> dict[str, Any]:
+def _ask(command: str, *, wait_s: float = 10.0, **fields: Any) -> dict[str, Any]:
     from capture.control import ask
 
-    return ask(home().control, command, **fields)
+    return ask(home().control, command, wait_s=wait_s, **fields)
 
 
 @app.command()
@@ -268,6 +284,13 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     say(json.dumps([check.to_answer() for check in checks]) if as_json else render(checks))
     if any(check.failed for check in checks):
         raise typer.Exit(Exit.FAILED)
+
+
+@config_app.command("reload")
+def config_reload() -> None:
+    """Let the running agent apply its configuration anew; a wrong one, or one you have not agreed to, changes nothing."""
+    changed = _ask("reload", wait_s=RELOAD_WAIT_S)["changed"]
+    say(f"Applied: {', '.join(changed)}." if changed else "Nothing has changed.")
 
 
 @config_app.command("check")
