@@ -29,7 +29,7 @@ from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
 from capture.errors import CaptureError, DiskFull, NoDisplay
-from capture.forgetting import Forgetting
+from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -227,6 +227,7 @@ class Agent:
         self._conditions_changed()
         if not self.steering.plan.capture:
             self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
+        self.chunker.note(take_note(self.home.forgotten))
         await self.control.start()
         self._closing.push_async_callback(self.control.stop)
         for number in (signal.SIGTERM, signal.SIGINT):

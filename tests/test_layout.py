@@ -31,6 +31,8 @@ ONE_PLACE = {
     "aiomqtt": "transport/mqtt.py",
     "av": "codec/video.py",
     "mss": "capture/sources/screen.py",
+    "starlette": "capture/review/app.py",
+    "uvicorn": "capture/review/server.py",
     "xcffib": "capture/sources/x11.py",
 }
 """Foreign libraries and the one module that wraps each."""
