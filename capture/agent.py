@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import effects
+from capture import effects, memory
 from capture.agreement import agent_name, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
@@ -87,6 +87,7 @@ class Agent:
         from capture.sources.screen import Grabber
         from capture.sources.usage import UsageSource
 
+        memory.keep_small()
         self.config, self.home, self.environment = config, home, environment
         self.started_wall_s = int(time.time())
         self.warnings: dict[str, str] = {}
@@ -338,6 +339,7 @@ class Agent:
         size_bytes = len(packed.chunk)
         self.steering.paid(**{"event_bytes" if kind == "events" else "frame_bytes": size_bytes})
         self.spool_usage = self.spool.usage()
+        self._pack_thread.submit(memory.give_back)
 
     def _disk_said(self, error: Exception | None) -> None:
         if error is None:
