@@ -29,7 +29,7 @@ from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
 from capture.errors import CaptureError, DiskFull, NoDisplay
-from capture.forgetting import Forgetting
+from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -259,6 +259,7 @@ class Agent:
         self._conditions_changed()
         if not self.steering.plan.capture:
             self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
+        self.chunker.note(take_note(self.home.forgotten))
         if self.carried.paused:
             until = self.carried.paused_until
             self.conductor.pause(None if until is None else timedelta(seconds=max(0.0, until - time.monotonic())))

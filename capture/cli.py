@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,8 @@ from capture.home import Home
 
 if TYPE_CHECKING:
     from capture.config import Config
+    from transport.folder import Folder
+    from transport.spool import Spool
 
 app = typer.Typer(
     name="modicum",
@@ -273,6 +276,43 @@ def forget(
         seconds = parse_duration(last).total_seconds()
     answer = _ask("forget", seconds=seconds)
     say(f"Deleted {answer['chunks']} chunks and what was being recorded.")
+
+
+@app.command()
+def review(
+    config: ConfigOption = None,
+    browser: Annotated[
+        bool, typer.Option(help="Open the page in your browser; otherwise only its link is shown.")
+    ] = True,
+) -> None:
+    """Open a page of this machine that shows what was recorded, and deletes what you choose."""
+    from capture.review import opening
+
+    checked, folders = load(config), home()
+    asyncio.run(
+        opening.review(checked, folders, _folder(folders.copies), partial(_spool, checked, folders), browser, say)
+    )
+
+
+def _folder(path: Path) -> Folder:
+    from transport.folder import Folder
+    from transport.fs import RealFiles
+
+    return Folder(RealFiles(), path)
+
+
+def _spool(config: Config, folders: Home) -> Spool:
+    """Open the spool where no agent runs."""
+    from transport.fs import RealFiles
+    from transport.spool import Spool
+
+    return Spool.open(
+        RealFiles(),
+        Path(config.spool.directory).expanduser() if config.spool.directory else folders.spool,
+        device=folders.device(),
+        limit_bytes=config.spool.limit,
+        when_full=str(config.spool.when_full),
+    )
 
 
 @app.command()

@@ -33,6 +33,8 @@ ONE_PLACE = {
     "mcap": "transport/exports/mcap.py",
     "mss": "capture/sources/screen.py",
     "pyarrow": "transport/exports/parquet.py",
+    "starlette": "capture/review/app.py",
+    "uvicorn": "capture/review/server.py",
     "xcffib": "capture/sources/x11.py",
 }
 """Foreign libraries and the one module that wraps each."""
