@@ -46,6 +46,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def main() -> None:
     """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
     _mount_transport()
+    _mount_scope()
     try:
         app()
     except KeyboardInterrupt:
@@ -54,6 +55,15 @@ def main() -> None:
         _fail(_first(group))
     except Exception as error:
         _fail(error)
+
+
+def _mount_scope() -> None:
+    """Mount the commands of scope and trust when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "scope"}:
+        import capture.scope_cli
+
+        capture.scope_cli.mount(app, load)
 
 
 def _fail(error: BaseException) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from capture import catalogue
+from capture.catalogue import Level
 from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
 from capture.habits import Habits
 from capture.ladder import FRAME_INTERVAL_MS, IN_WORDS, TOP, Effort, Rung, Upload
-from capture.policy import Rules
+from capture.policy import Rules, is_browser
 from capture.prices import Prices
 from capture.units import Hours, show_duration, show_share, show_size
 
@@ -42,7 +44,20 @@ def link_class(config: Config, seen: str, network: str) -> str:
 
 def rules_of(config: Config) -> Rules:
     """Return what the policy takes."""
-    return Rules(allow=config.scope.allow, deny=config.scope.deny, show_desktop=config.scope.desktop is Desktop.SHOW)
+    scope = config.scope
+    correspondence, never = catalogue.at(Level.STRUCTURE), catalogue.at(Level.NEVER)
+    return Rules(
+        allow=catalogue.classes_of(scope.allow),
+        deny=catalogue.classes_of(scope.deny),
+        show_desktop=scope.desktop is Desktop.SHOW,
+        sites=catalogue.hosts_of(scope.sites),
+        deny_sites=catalogue.hosts_of(scope.deny_sites),
+        correspondence=tuple(pattern for group in correspondence for pattern in group.classes),
+        correspondence_sites=tuple(host for group in correspondence for host in group.hosts),
+        content=(*catalogue.classes_of(scope.content), *catalogue.hosts_of(scope.content)),
+        never={group.about: group.classes for group in never},
+        never_sites={group.about: group.hosts for group in never},
+    )
 
 
 def settings_of(config: Config, *, time_zone: str) -> Settings:
@@ -163,8 +178,15 @@ def describe(config: Config, rates: Rates | None = None) -> str:
 def _describe_scope(config: Config) -> list[str]:
     allow = ", ".join(config.scope.allow) or "nothing (scope.allow is empty), so nothing will be recorded"
     lines = [f"Recorded: {allow}."]
-    if config.scope.deny:
-        lines.append(f"Never recorded, besides what never is: {', '.join(config.scope.deny)}.")
+    if any(is_browser(pattern) for pattern in catalogue.classes_of(config.scope.allow)):
+        sites = ", ".join(config.scope.sites) or "none (scope.sites is empty), so browsers are not recorded"
+        lines.append(f"Of browsers, only while they show these sites: {sites}.")
+    if config.scope.content:
+        lines.append(f"Recorded with other people's words: {', '.join(config.scope.content)}.")
+    if config.scope.deny or config.scope.deny_sites:
+        lines.append(
+            f"Never recorded, besides what never is: {', '.join([*config.scope.deny, *config.scope.deny_sites])}."
+        )
     if not config.archive.public_key:
         lines.append("There is no archive.public_key yet: nothing can be sealed, so nothing will be recorded.")
     lines.append(
