@@ -40,6 +40,12 @@ CONFIG_NAME = "modicum/config.toml"
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration; default: ~/.config/modicum/config.toml.")
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", help="An administrator's policy that counts besides /etc/modicum/policy.toml; it narrows."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -103,12 +109,16 @@ def config_path(given: Path | None) -> Path:
     return Path(base) / CONFIG_NAME
 
 
-def load(given: Path | None) -> Config:
-    """Read and validate the configuration.
+def load(given: Path | None, policy: Path | None = None) -> Config:
+    """Read and validate the configuration, as far as the administrator's policies let it.
+
+    Args:
+        policy: one more policy besides /etc/modicum/policy.toml.
 
     Raises:
-        ConfigError: it is missing or wrong.
+        ConfigError: it is missing or wrong, or a policy is.
     """
+    from capture.agreement import effective
     from capture.config import parse_config
 
     path = config_path(given)
@@ -120,7 +130,7 @@ def load(given: Path | None) -> Config:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    return parse_config(text, source=str(path))
+    return effective(parse_config(text, source=str(path)), policy)
 
 
 def say(text: str) -> None:
@@ -129,16 +139,17 @@ def say(text: str) -> None:
 
 
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
     from capture.agent import run_agent
 
-    asyncio.run(run_agent(load(config), home(), os.environ))
+    asyncio.run(run_agent(load(config, policy), home(), os.environ))
 
 
 @app.command()
 def consent(
     config: ConfigOption = None,
+    policy: PolicyOption = None,
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="SHA256", help="Accept the notice with this hash, unasked.")
     ] = None,
@@ -149,7 +160,8 @@ def consent(
     from capture.keyfiles import write_private
 
     folders = home()
-    text = notice(terms_of(load(config)))
+    terms = terms_of(load(config, policy))
+    text = notice(terms)
     current = digest(text)
     say(text)
     say(f"SHA-256 of this notice: {current}")
@@ -165,7 +177,7 @@ def consent(
         if not typer.confirm("Do you agree?", default=False):
             raise NoConsent("you did not agree, so nothing will be recorded")
     folders.prepare()
-    write_private(folders.consent_file, Consent(current, int(time.time()), text).to_json())
+    write_private(folders.consent_file, Consent(current, int(time.time()), text, terms).to_json())
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
 
 
@@ -279,11 +291,11 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Validate the configuration and say what it means."""
     from capture.effects import Rates, describe
 
-    checked = load(config)
+    checked = load(config, policy)
     learned = home().learned
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))

@@ -11,6 +11,8 @@ from capture import catalogue
 from capture.catalogue import Level
 from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
+from capture.consent import KINDS, Terms
+from capture.denied import BROWSERS, DENIED, PRIVATE_TITLES
 from capture.habits import Habits
 from capture.ladder import FRAME_INTERVAL_MS, IN_WORDS, TOP, Effort, Rung, Upload
 from capture.policy import Rules, is_browser
@@ -57,6 +59,51 @@ def rules_of(config: Config) -> Rules:
         content=(*catalogue.classes_of(scope.content), *catalogue.hosts_of(scope.content)),
         never={group.about: group.classes for group in never},
         never_sites={group.about: group.hosts for group in never},
+    )
+
+
+def terms_of(config: Config, *, readers: str) -> Terms:
+    """Return what the consent notice says.
+
+    Args:
+        readers: who can read: the archive key's fingerprint and its owner.
+    """
+    rules, scope, budget = rules_of(config), config.scope, config.budget
+    links = []
+    for link, what in sent_over(budget).items():
+        links += [f"events over {link} networks"] * (what is not Sendable.NOTHING)
+        links += [f"screenshots over {link} networks"] * (what is Sendable.ALL)
+    links += [f'"{name}" counts as {link}' for name, link in sorted(budget.networks.items()) if link != "roaming"]
+    return Terms(
+        purposes=tuple(map(str, config.consent.purposes)),
+        applications=rules.allow,
+        denied=rules.deny,
+        sites=rules.sites,
+        denied_sites=rules.deny_sites,
+        guarded=(*rules.correspondence, *rules.correspondence_sites, *BROWSERS, *PRIVATE_TITLES),
+        content=rules.content,
+        never=tuple(
+            pattern for kind in (DENIED, rules.never, rules.never_sites) for found in kind.values() for pattern in found
+        ),
+        named=scope.allow,
+        named_sites=scope.sites,
+        show_desktop=rules.show_desktop,
+        kinds=KINDS,
+        screenshots=config.screens.enabled,
+        screenshot_interval_s=round(config.screens.min_interval.total_seconds()),
+        pointer_interval_ms=round(config.capture.pointer_interval / timedelta(milliseconds=1)),
+        readers=readers,
+        server=f"{config.broker.host}:{config.broker.port}",
+        retention_days=config.consent.retention.days,
+        region=config.consent.region,
+        hold_back_s=int(config.capture.hold_back.total_seconds()),
+        day_bytes=budget.day,
+        month_bytes=budget.month,
+        links=tuple(links),
+        cpu_mains=config.energy.cpu_mains,
+        cpu_battery=config.energy.cpu_battery,
+        screens_floor=config.energy.screens_floor,
+        floor=config.energy.floor,
     )
 
 

@@ -103,3 +103,7 @@ def test_groups_stand_for_their_members_and_other_words_for_themselves() -> None
     assert catalogue.hosts_of(["@mail"])[:1] == ("mail.google.com",)
     with pytest.raises(ValueError, match="there are: @office"):
         catalogue.classes_of(["@nothing"])
+
+
+def test_no_members_name_looks_like_a_group() -> None:
+    assert not any(pattern.startswith("@") for group in GROUPS for pattern in group.classes)
