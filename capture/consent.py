@@ -87,6 +87,8 @@ class Terms:
     retention_days: int
     region: str
     hold_back_s: int
+    copies_s: int
+    copies_bytes: int
     day_bytes: int | None
     month_bytes: int | None
     links: tuple[str, ...]
@@ -167,6 +169,10 @@ def notice(terms: Terms) -> str:
         screenshots = (
             f"when the picture changed, at most every {show_duration(timedelta(seconds=terms.screenshot_interval_s))}"
         )
+    copies = "nothing is kept on this machine (so there is nothing to see once it is sealed)"
+    if terms.copies_s and terms.copies_bytes:
+        kept = f"the last {show_duration(timedelta(seconds=terms.copies_s))}, at most {show_size(terms.copies_bytes)}"
+        copies = f"a copy of {kept}, stays on this machine, sealed for a key that only your account can read"
     hold_back = show_duration(timedelta(seconds=terms.hold_back_s))
     return f"""\
 modicum - what you agree to (notice {NOTICE_VERSION})
@@ -193,7 +199,8 @@ no screenshots below {show_share(terms.screens_floor)} of charge, nothing below 
 How to stay in charge:
   - `modicum pause` (for as long as you like), `modicum resume`, `modicum stop`; nobody can forbid it
   - a sign is visible whenever it records; `modicum status` shows what it does now, and why
-  - what was recorded stays on this machine for {hold_back} first: `modicum review` shows it, `modicum forget` deletes it
+  - what was recorded stays on this machine for {hold_back} first: `modicum forget` deletes it there
+  - `modicum review` shows you what was recorded, and deletes what you choose; for that, {copies}
   - `modicum journal` tells what was recorded, what left this machine, and who asked for what
   - `modicum exempt` leaves out what your line, your battery or your work cannot bear at the moment
   - `modicum withdraw` ends your consent and deletes what has not been sent; `modicum erase` deletes what was

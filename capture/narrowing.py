@@ -90,6 +90,10 @@ def wider(new: Terms, accepted: Terms) -> tuple[str, ...]:
         ("how long it is kept", new.retention_days <= accepted.retention_days),
         ("where it is kept", accepted.region in ("", new.region)),
         ("how long it stays here first", new.hold_back_s >= accepted.hold_back_s),
+        (
+            "how much stays on this machine",
+            new.copies_s <= accepted.copies_s and new.copies_bytes <= accepted.copies_bytes,
+        ),
         ("bytes a day", _at_most(new.day_bytes, accepted.day_bytes)),
         ("bytes a month", _at_most(new.month_bytes, accepted.month_bytes)),
         ("what is sent over which networks", set(new.links) <= set(accepted.links)),

@@ -313,7 +313,7 @@ class Publisher:
         self._on_progress(
             Progress(
                 state,
-                reasons,
+                reasons or ((self._session.unwelcome,) if self._session.unwelcome else ()),
                 retry_wall_ns,
                 waiting_chunks=usage.chunks,
                 waiting_bytes=usage.live_bytes,

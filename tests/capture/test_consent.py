@@ -198,6 +198,8 @@ def terms(draw: st.DrawFn) -> Terms:
         retention_days=draw(st.integers(1, 2)),
         region=draw(st.sampled_from(["", "EU"])),
         hold_back_s=draw(st.integers(0, 1)),
+        copies_s=draw(st.integers(0, 1)),
+        copies_bytes=draw(st.integers(0, 1)),
         day_bytes=draw(limits),
         month_bytes=draw(limits),
         links=draw(st.lists(st.sampled_from("ml"), max_size=2).map(tuple)),
