@@ -46,12 +46,19 @@ RELOAD_WAIT_S = 120.0
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration; default: ~/.config/modicum/config.toml.")
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", help="An administrator's policy that counts besides /etc/modicum/policy.toml; it narrows."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def main() -> None:
     """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
     _mount_transport()
+    _mount_scope()
     try:
         app()
     except KeyboardInterrupt:
@@ -60,6 +67,15 @@ def main() -> None:
         _fail(_first(group))
     except Exception as error:
         _fail(error)
+
+
+def _mount_scope() -> None:
+    """Mount the commands of scope and trust when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "scope"}:
+        import capture.scope_cli
+
+        capture.scope_cli.mount(app, load)
 
 
 def _fail(error: BaseException) -> None:
@@ -99,12 +115,16 @@ def config_path(given: Path | None) -> Path:
     return Path(base) / CONFIG_NAME
 
 
-def load(given: Path | None) -> Config:
-    """Read and validate the configuration.
+def load(given: Path | None, policy: Path | None = None) -> Config:
+    """Read and validate the configuration, as far as the administrator's policies let it.
+
+    Args:
+        policy: one more policy besides /etc/modicum/policy.toml.
 
     Raises:
-        ConfigError: it is missing or wrong.
+        ConfigError: it is missing or wrong, or a policy is.
     """
+    from capture.agreement import effective
     from capture.config import parse_config
 
     path = config_path(given)
@@ -116,7 +136,7 @@ def load(given: Path | None) -> Config:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    return parse_config(text, source=str(path))
+    return effective(parse_config(text, source=str(path)), policy)
 
 
 def say(text: str) -> None:
@@ -125,18 +145,19 @@ def say(text: str) -> None:
 
 
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
     from capture import log
     from capture.agent import run_agent
 
     log.to_stderr()
-    asyncio.run(run_agent(load(config), home(), os.environ, lambda: load(config)))
+    asyncio.run(run_agent(load(config, policy), home(), os.environ, lambda: load(config, policy)))
 
 
 @app.command()
 def consent(
     config: ConfigOption = None,
+    policy: PolicyOption = None,
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="SHA256", help="Accept the notice with this hash, unasked.")
     ] = None,
@@ -147,7 +168,8 @@ def consent(
     from capture.keyfiles import write_private
 
     folders = home()
-    text = notice(terms_of(load(config)))
+    terms = terms_of(load(config, policy))
+    text = notice(terms)
     current = digest(text)
     say(text)
     say(f"SHA-256 of this notice: {current}")
@@ -163,7 +185,7 @@ def consent(
         if not typer.confirm("Do you agree?", default=False):
             raise NoConsent("you did not agree, so nothing will be recorded")
     folders.prepare()
-    write_private(folders.consent_file, Consent(current, int(time.time()), text).to_json())
+    write_private(folders.consent_file, Consent(current, int(time.time()), text, terms).to_json())
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
     _apply_if_running()
 
@@ -334,11 +356,11 @@ def config_reload() -> None:
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Validate the configuration and say what it means."""
     from capture.effects import Rates, describe
 
-    checked = load(config)
+    checked = load(config, policy)
     learned = home().learned
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))

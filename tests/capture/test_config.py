@@ -112,6 +112,13 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
             'line 2: consent.purposes.0 = "performance-assessment": write one of',
         ),
         ('[scope]\nallow = ["*"]', 'line 2: scope.allow.0 = "*": '),
+        ('[scope]\nallow = ["@banking"]', "this group is never recorded, and no configuration changes that"),
+        ('[scope]\nsites = ["@health"]', "this group is never recorded, and no configuration changes that"),
+        ('[scope]\ncontent = ["@password-managers"]', "this group is never recorded"),
+        ('[scope]\nallow = ["@offices"]', "there is no such group; there are: @office, @browser"),
+        ('[scope]\nallow = ["@work-sites"]', "this group has no applications, only sites"),
+        ('[scope]\nsites = ["https://github.com/login"]', 'write the host of a site, such as "github.com"'),
+        ('[scope]\nsites = ["com"]', '"com" names the sites of everybody below it'),
         ("budget = 3", "line 1: budget = 3: write a table"),
         ("[budget\nday=", "is not TOML"),
     ],
@@ -163,6 +170,18 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     ),
     "scope.allow": ('[scope]\nallow = ["code"]', lambda t: rules_of(parse_config(t)).allow == ("code",)),
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
+    "scope.sites": (
+        '[scope]\nsites = ["GitHub.com", "@work-sites"]',
+        lambda t: {"github.com", "atlassian.net"} <= set(rules_of(parse_config(t)).sites),
+    ),
+    "scope.deny_sites": (
+        '[scope]\ndeny_sites = ["gist.github.com"]',
+        lambda t: rules_of(parse_config(t)).deny_sites == ("gist.github.com",),
+    ),
+    "scope.content": (
+        '[scope]\ncontent = ["thunderbird", "mail.example.org"]',
+        lambda t: set(rules_of(parse_config(t)).content) == {"thunderbird", "mail.example.org"},
+    ),
     "scope.desktop": (
         '[scope]\ndesktop = "show"',
         lambda t: parse_config(t).scope.desktop is Desktop.SHOW and rules_of(parse_config(t)).show_desktop,
