@@ -23,7 +23,7 @@ from codec.reader import Event, KeyEvent, Recording
 from transport.errors import Missing
 
 if TYPE_CHECKING:
-    from codec.seal import ArchivePrivateKey
+    from codec.seal import KeyRing
     from transport.archive import Store
 
 Progress = Callable[[int, int], None]
@@ -61,7 +61,7 @@ class Exported:
 
 def export(
     store: Store,
-    private: ArchivePrivateKey,
+    private: KeyRing,
     folder: Path,
     *,
     purpose: str,
@@ -99,7 +99,7 @@ def export(
 
 def _export_device(
     store: Store,
-    private: ArchivePrivateKey,
+    private: KeyRing,
     folder: Path,
     chunk_ids: Sequence[ChunkId],
     made: Exported,
@@ -202,7 +202,7 @@ class Report:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"is_sound": self.is_sound}
 
 
-def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lambda done, of: None) -> Report:
+def verify(store: Store, private: KeyRing, *, progress: Progress = lambda done, of: None) -> Report:
     """Decode everything, and look for holes in the sequences.
 
     Args:
@@ -241,7 +241,7 @@ def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lam
 def _verify_chunk(
     data: bytes,
     chunk_id: ChunkId,
-    private: ArchivePrivateKey,
+    private: KeyRing,
     report: Report,
     explained: dict[tuple[str, int], list[Range]],
 ) -> None:
