@@ -13,13 +13,14 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import effects
+from capture import effects, memory
 from capture.agreement import agent_name, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
@@ -28,6 +29,7 @@ from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
 from capture.errors import CaptureError, DiskFull, NoDisplay
+from capture.forgetting import Forgetting
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -35,12 +37,15 @@ from capture.ladder import Upload
 from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
+from capture.review.copies import Copies
+from capture.review.pruner import Pruner
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
 from codec.screen import Effort
 
 if TYPE_CHECKING:
+    from capture.chunker import Gap as Lost
     from capture.config import Config
     from capture.home import Home
     from capture.ladder import Plan
@@ -82,6 +87,7 @@ class Agent:
         from capture.sources.screen import Grabber
         from capture.sources.usage import UsageSource
 
+        memory.keep_small()
         self.config, self.home, self.environment = config, home, environment
         self.started_wall_s = int(time.time())
         self.warnings: dict[str, str] = {}
@@ -135,7 +141,10 @@ class Agent:
             thread=self._pack_thread,
             on_stored=self._stored,
             on_error=self._disk_said,
+            keep=partial(self.copies.keep, recipient=home.own_key().public, signer=home.signing_key()),
         )
+        self.pruner = Pruner(self.copies, self._pack_thread, self.warnings)
+        self.forgetting = Forgetting(self.spool, self.copies, self._pack_thread, noted=self._forgotten)
         self.gate = Gate(self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check)
         self.conductor = Conductor(
             self.desktop,
@@ -160,6 +169,7 @@ class Agent:
         return thread
 
     def _open_storage(self) -> None:
+        from transport.folder import Folder
         from transport.fs import RealFiles
         from transport.ledger import Ledger
         from transport.limits import Limits, boot_name
@@ -177,6 +187,7 @@ class Agent:
             when_full=str(config.spool.when_full),
         )
         self._closing.callback(self.spool.close)
+        self.copies = Copies(Folder(files, home.copies), effects.bounds_of(config))
         self.ledger = Ledger(
             files,
             home.ledger,
@@ -209,6 +220,8 @@ class Agent:
         self._closing.push_async_callback(self.power.stop)
         await self.network.start(self._conditions_changed)
         self._closing.push_async_callback(self.network.stop)
+        self.pruner.start()
+        self._closing.push_async_callback(self.pruner.stop)
         await self.desktop.start(loop, self.conductor)
         self._observing = True
         self.steering.start()
@@ -325,6 +338,7 @@ class Agent:
         size_bytes = len(packed.chunk)
         self.steering.paid(**{"event_bytes" if kind == "events" else "frame_bytes": size_bytes})
         self.spool_usage = self.spool.usage()
+        self._pack_thread.submit(memory.give_back)
 
     def _disk_said(self, error: Exception | None) -> None:
         if error is None:
@@ -354,13 +368,12 @@ class Agent:
 
     async def forget_since(self, since_wall_ns: int) -> int:
         """Delete the chunks in the spool that were closed since then; return how many."""
-        hold_back_ns = milliseconds(self.config.capture.hold_back) * NS_PER_MS
-        gaps = await asyncio.get_running_loop().run_in_executor(
-            self._pack_thread, self.spool.forget, lambda entry: entry.ready_wall_ns - hold_back_ns >= since_wall_ns
-        )
+        closed_ns = since_wall_ns + milliseconds(self.config.capture.hold_back) * NS_PER_MS
+        return len(await self.forgetting.where(lambda entry: entry.ready_wall_ns >= closed_ns))
+
+    def _forgotten(self, gaps: Sequence[Lost]) -> None:
         self.chunker.note(gaps)
         self.spool_usage = self.spool.usage()
-        return len(gaps)
 
     def _look_at_the_ledger(self) -> None:
         wall_ns, mono_ns = time.time_ns(), clock.boot_ns()

@@ -60,9 +60,21 @@ def terms_of(config: Config) -> Terms:
         retention_days=config.consent.retention.days,
         region=config.consent.region,
         hold_back=show_duration(config.capture.hold_back),
+        copies=copies_in_words(config),
         cost=f"{f'at most {joined} on the wire' if limits else 'bytes on the wire without a limit'}; at most "
         f"{config.energy.cpu_mains:.0%} of one processor core on mains, {config.energy.cpu_battery:.0%} on battery, "
         f"and nothing below {config.energy.floor:.0%} of charge",
+    )
+
+
+def copies_in_words(config: Config) -> str:
+    """Return what `[review]` leaves on this machine."""
+    keep, limit = config.review.keep, config.review.limit
+    if not keep or not limit:
+        return "nothing is kept on this machine (so there is nothing to see once it is sealed)"
+    return (
+        f"a copy of the last {show_duration(keep)}, at most {show_size(limit)}, stays on this machine, "
+        "sealed for a key that only your account can read"
     )
 
 

@@ -172,6 +172,8 @@ def withdraw() -> None:
         pass
     folders.consent_file.unlink(missing_ok=True)
     shutil.rmtree(folders.spool, ignore_errors=True)
+    shutil.rmtree(folders.copies, ignore_errors=True)
+    folders.own_key_file.unlink(missing_ok=True)
     say("Your consent has ended. What had not been sent is deleted, and nothing more is recorded.")
 
 

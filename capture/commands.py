@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from capture.control import Answer, Command
 from capture.errors import CaptureError
+from capture.review.requests import ReviewRequests
 from capture.status import Status
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Commands:
             "flush": self.flush,
             "forget": self.forget,
             "withdraw": self.withdraw,
+            **ReviewRequests(self._agent).by_name(),
         }
 
     async def ping(self, request: Mapping[str, Any]) -> Answer:
@@ -95,7 +97,7 @@ class Commands:
         )
 
     def _left_out(self) -> dict[str, int]:
-        left_out = dict(self._agent.camera.refused)
+        left_out = dict(self._agent.camera.refused) | self._agent.copies.skipped
         overflows = getattr(self._agent.desktop, "overflows", 0)
         if overflows:
             left_out[OVERFLOW] = overflows
@@ -138,6 +140,8 @@ class Commands:
         agent.conductor.suspend("withdrawn", "you have withdrawn your consent")
         agent.home.consent_file.unlink(missing_ok=True)
         answer = await self.forget({})
+        agent.home.own_key_file.unlink(missing_ok=True)
+        await agent.forgetting.copies()
         agent.conductor.stopping.set()
         return answer
 

@@ -120,7 +120,7 @@ class Conductor:
             self._frame_timer.cancel()
             self._frame_timer = None
         due_ns = self._shutter.due_ns()
-        if due_ns is None or self._camera is None or self._taking or not self._gate.open:
+        if due_ns is None or self._camera is None or self._taking or not self._gate.open or self._gate.is_secret:
             return
         wait_s = max(0, due_ns - time.monotonic_ns()) / NS_PER_S
         self._frame_timer = asyncio.get_running_loop().call_later(wait_s, self._take_frame)
@@ -176,6 +176,22 @@ class Conductor:
         if not self._gate.suspended:
             self._shutter.unblocked(time.monotonic_ns())
             self._arm_frame()
+
+    def secret(self, active: bool) -> None:
+        """Keep keys and frames out while a field for a secret has the focus.
+
+        Args:
+            active: whether such a field, or one that once was one, has the focus now.
+        """
+        if not active:
+            self._desktop.flush()  # what was typed before stays out
+        self._gate.secret(self._now_ms(), active)
+        if active:
+            self._desktop.flush()  # so does what was typed and not yet told
+            self._shutter.blocked()
+        elif not self._gate.suspended:
+            self._shutter.unblocked(time.monotonic_ns())
+        self._arm_frame()
 
     def pause(self, duration: timedelta | None) -> None:
         """Pause for a time, or (None) until `resume`."""

@@ -220,6 +220,13 @@ class SpoolSection(Section):
     when_full: Annotated[WhenFull, _choice(WhenFull)] = WhenFull.DROP_LOWEST_VALUE
 
 
+class ReviewSection(Section):
+    """[review]"""
+
+    keep: Annotated[timedelta, _time(0 * S, 30 * DAYS)] = 2 * DAYS
+    limit: Annotated[int, _size(0)] = 500_000_000
+
+
 class BrokerSection(Section):
     """[broker]"""
 
@@ -260,6 +267,7 @@ class Config(Section):
     budget: BudgetSection = BudgetSection()
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()
+    review: ReviewSection = ReviewSection()
     broker: BrokerSection = BrokerSection()
     archive: ArchiveSection = ArchiveSection()
 

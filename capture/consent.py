@@ -35,6 +35,7 @@ class Terms:
         retention_days: after so many days the archive deletes.
         region: where it is kept ("" = not restricted).
         hold_back: how long it stays on this machine first, in words.
+        copies: what stays on this machine for its owner to look at, in words.
         cost: bytes and energy at most, in words.
     """
 
@@ -46,6 +47,7 @@ class Terms:
     retention_days: int
     region: str
     hold_back: str
+    copies: str
     cost: str
 
 
@@ -100,6 +102,7 @@ What it costs you: {terms.cost}
 How to stay in charge:
   - `modicum pause` (for as long as you like), `modicum resume`, `modicum stop`
   - what was recorded stays on this machine for {terms.hold_back} first: `modicum forget` deletes it there
+  - `modicum review` shows you what was recorded, and deletes what you choose; for that, {terms.copies}
   - `modicum withdraw` ends your consent and deletes what has not been sent
   - `modicum status` shows what it does now, and why
 """

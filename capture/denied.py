@@ -88,19 +88,25 @@ BROWSERS = (
     "*icecat*",
     "*konqueror*",
     "*librewolf*",
-    "*edge*",
+    "microsoft-edge*",
+    "msedge*",
+    "*.edge",
     "*midori*",
     "*navigator*",
-    "*opera*",
+    "opera*",
+    "*.opera*",
     "*palemoon*",
     "*qutebrowser*",
     "*seamonkey*",
-    "*surf*",
+    "surf",
     "*vivaldi*",
     "*waterfox*",
-    "*zen*",
+    "zen",
+    "zen-*",
+    "*.zen_browser*",
+    "*.zen",
 )
-"""Whose windows are private when their title says so."""
+"""Whose windows are judged by the site that they show, and are private when their title says so."""
 
 PRIVATE_TITLES = (
     "private browsing",  # Firefox

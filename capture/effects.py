@@ -13,6 +13,7 @@ from capture.habits import Habits
 from capture.ladder import FRAME_INTERVAL_MS, IN_WORDS, TOP, Effort, Rung, Upload
 from capture.policy import Rules
 from capture.prices import Prices
+from capture.review.bounds import Bounds
 from capture.units import Hours, show_duration, show_share, show_size
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -122,6 +123,11 @@ def _open_hours(windows: tuple[Hours, ...]) -> float:
         for minute in range(hours.start_min, hours.end_min + (24 * 60 if hours.end_min <= hours.start_min else 0))
     }
     return len(open_minutes) / 60 if windows else 24.0
+
+
+def bounds_of(config: Config) -> Bounds:
+    """Return how long and how much of the person's own copies is kept."""
+    return Bounds(config.review.keep.total_seconds(), config.review.limit)
 
 
 @dataclass(frozen=True, slots=True)

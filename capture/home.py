@@ -15,7 +15,7 @@ from capture.consent import Consent
 from capture.errors import CaptureError
 from capture.keyfiles import read_private, write_private
 from codec.model import DEVICE_PATTERN
-from codec.seal import DeviceSigningKey
+from codec.seal import ArchivePrivateKey, DeviceSigningKey
 
 DEVICE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 DEVICE_CHARACTERS = 16
@@ -73,6 +73,22 @@ class Home:
     def consent_file(self) -> Path:
         """The record of the person's yes."""
         return self.state / "consent.json"
+
+    @property
+    def copies(self) -> Path:
+        """The folder of the person's own copies, for `modicum review`."""
+        return self.state / "copies"
+
+    @property
+    def own_key_file(self) -> Path:
+        """The key that opens them."""
+        return self.state / "own.key"
+
+    def own_key(self) -> ArchivePrivateKey:
+        """Return the person's own key pair, which their copies are sealed for; it is made on first use."""
+        if not self.own_key_file.exists():
+            write_private(self.own_key_file, ArchivePrivateKey.generate().to_text().encode())
+        return ArchivePrivateKey.from_text(read_private(self.own_key_file, what="your own key").decode())
 
     def prepare(self) -> None:
         """Make the folders, private."""

@@ -24,7 +24,7 @@ from transport.session import HasSize, Session
 from transport.spool import Entry, Gap, Spool
 
 GUARD_STEP_S = 0.02
-"""While something is being sent, the wire's count is looked at this often (transport/metering.py says why)."""
+"""While TCP has something to send, the wire's count is looked at this often (transport/metering.py says why)."""
 
 EXTEND_BYTES = 16_384
 """How much more is reserved when a connection loses more than was foreseen."""
@@ -87,7 +87,7 @@ class Exchange:
         self._connection = connection
         self._account = account
         self._topic = up_topic(parts.session.device)
-        self._sending = asyncio.Event()
+        self._moved = asyncio.Event()  # a chunk began to be sent, or was sent
 
     async def run(self) -> None:
         """Work until there is nothing left to send and to wait for.
@@ -185,7 +185,7 @@ class Exchange:
             return False
         self._account.meter.start(chunk_id, bound)
         self._account.note_kind(chosen.value, len(chunk))
-        self._sending.set()
+        self._moved.set()
         parts.session.start(chosen, digest_of(chunk), time.monotonic_ns())
         parts.totals.sent_chunks += 1
         tasks.create_task(self._publish(chosen, chunk), name=f"publish {chunk_id}")
@@ -212,6 +212,7 @@ class Exchange:
         finally:
             self._account.meter.observe(self._connection.wire_bytes() or 0)
             self._account.meter.done(chunk_id)
+            self._moved.set()
             parts.changed.set()
         await self._account.settle()
 
@@ -245,21 +246,25 @@ class Exchange:
         return chunk is not None and digest_of(chunk) == digest
 
     async def _watch_the_count(self) -> None:
-        """While something is being sent, keep the reservation ahead of the wire's count, or cut."""
+        """While something is being sent, keep the reservation ahead of the wire's count, or cut.
+
+        What TCP sends again is told by no event, so the count is looked at again and again; but once everything is sent
+        and acknowledged, it cannot rise until the next chunk, however long the broker takes to answer.
+        """
         meter = self._account.meter
         while True:
-            await self._sending.wait()
             used = self._connection.wire_bytes()
             if used is None:
                 return  # the system does not count: bounds have to do, and are charged in full
             meter.observe(used)
-            if not meter.sending:
-                self._sending.clear()
-                continue
-            if meter.left < MARGIN_BYTES:
+            if meter.sending and meter.left < MARGIN_BYTES:
                 try:
                     await self._account.reserve(EXTEND_BYTES, link=self._parts.permit().link, value=EVENTS_VALUE)
                 except QuotaExceeded:
                     self._connection.abort("the reserved bytes are used up")
                     return
-            await asyncio.sleep(GUARD_STEP_S)
+            self._moved.clear()
+            calm = not meter.sending or self._connection.at_rest(meter.sending)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if calm else GUARD_STEP_S):
+                    await self._moved.wait()

@@ -56,11 +56,12 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """The counters of a socket. All in bytes, but segs_out and segs_in, which count segments.
+    """The counters of a socket. All in bytes, but segs_out, segs_in and unacked, which count segments.
 
     Attributes:
         sent, received: TCP payload; `sent` includes what was sent again. retransmitted: of `sent`.
-        unsent: in the send buffer. segs_out, segs_in: with and without payload.
+        unsent: in the send buffer. segs_out, segs_in: with and without payload. unacked: segments that were sent and not
+        acknowledged yet.
     """
 
     sent: int
@@ -69,6 +70,12 @@ class TcpInfo:
     unsent: int
     segs_out: int
     segs_in: int
+    unacked: int = 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the kernel has nothing more to send, nor to send again, of its own accord."""
+        return not self.unsent and not self.unacked
 
 
 def varint_bytes(length: int) -> int:
@@ -132,7 +139,8 @@ def parse_tcp_info(data: bytes) -> TcpInfo | None:
         return None
     received, segs_out, segs_in, unsent = struct.unpack_from("=QIII", data, 128)
     sent, retransmitted = struct.unpack_from("=QQ", data, 200)
-    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in)
+    (unacked,) = struct.unpack_from("=I", data, 24)
+    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in, unacked)
 
 
 def wire_bytes(info: TcpInfo, path: Path) -> int:

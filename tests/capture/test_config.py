@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
-from capture.effects import Rates, budget_table, describe, link_class, rules_of, settings_of, top_rung
+from capture.effects import Rates, bounds_of, budget_table, describe, link_class, rules_of, settings_of, top_rung
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
@@ -221,6 +221,8 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "spool.limit": ('[spool]\nlimit = "1 GB"', lambda t: parse_config(t).spool.limit == 10**9),
     "spool.age": ('[spool]\nage = "2 days"', lambda t: parse_config(t).spool.age == timedelta(days=2)),
     "spool.when_full": ('[spool]\nwhen_full = "pause"', lambda t: parse_config(t).spool.when_full is WhenFull.PAUSE),
+    "review.keep": ('[review]\nkeep = "3 days"', lambda t: bounds_of(parse_config(t)).keep_s == 3 * 86_400),
+    "review.limit": ('[review]\nlimit = "1 MB"', lambda t: bounds_of(parse_config(t)).limit_bytes == 1_000_000),
     "broker.host": ('[broker]\nhost = "b.example"', lambda t: parse_config(t).broker.host == "b.example"),
     "broker.port": ("[broker]\nport = 8883", lambda t: parse_config(t).broker.port == 8883),
     "broker.tls": ("[broker]\ntls = true", lambda t: parse_config(t).broker.tls),

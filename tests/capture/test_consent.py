@@ -17,6 +17,7 @@ TERMS = Terms(
     retention_days=90,
     region="eu",
     hold_back="10 min",
+    copies="a copy of the last 2 days, at most 500 MB, stays on this machine",
     cost="at most 40 MB a day",
 )
 

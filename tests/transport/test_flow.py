@@ -24,6 +24,7 @@ from transport.intake import Reply
 from transport.ledger import Ledger
 from transport.limits import Limits, Link
 from transport.messages import Answer, Nack, NackCode, ack_topic, digest_of, pack_answer, parse_answer, up_topic
+from transport.metering import Meter
 from transport.mqtt import Broker, Dialer, Protocol
 from transport.publisher import Progress, Publisher, PublisherSettings
 from transport.session import SessionLimits
@@ -278,6 +279,35 @@ async def test_a_connection_that_costs_more_than_reserved_is_cut(scene: Scene) -
         await until(lambda: scene.state in ("over budget", "backing off"))
         assert proxy.carried - carried < 600_000
         assert scene.spool.usage().chunks == 1
+
+
+async def test_waiting_for_a_broker_that_has_everything_needs_no_look_at_the_count(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.put(20_000)
+    await scene.collect()
+    async with Proxy(scene.port) as proxy:
+        scene.publish(proxy.port)
+        await scene.emptied()
+        looks = 0
+        observe = Meter.observe
+
+        def look(meter: Meter, used_bytes: int) -> None:
+            nonlocal looks
+            looks += 1
+            observe(meter, used_bytes)
+
+        monkeypatch.setattr(Meter, "observe", look)
+        proxy.passing = False  # TCP goes on acknowledging; the broker hears and says nothing
+        scene.put(20_000)
+        await until(lambda: scene.progress[-1].in_flight == 1)
+        await asyncio.sleep(0.2)
+        before = looks
+        await asyncio.sleep(1.0)
+        assert looks - before <= 2, f"{looks - before} looks at a count that cannot rise"
+        proxy.cut()
+        proxy.passing = True
+        await scene.emptied()
 
 
 async def test_without_a_collector_little_is_spent(scene: Scene) -> None:
