@@ -33,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(help="Make and show keys.", no_args_is_help=True)
+keys_app = typer.Typer(help="Make keys and certificates; let devices in, and out.", no_args_is_help=True)
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
@@ -95,11 +95,11 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _mount_transport() -> None:
     """Mount the collector's commands; their module is imported only when one of them is named, or for the help."""
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if named in {None, "collect", "broker", "archive"}:
+    if named in {None, "collect", "broker", "archive", "enrolment", "keys"}:
         import transport.cli
         from capture.keyfiles import read_private
 
-        transport.cli.mount(app, lambda path, what: read_private(path, what=what))
+        transport.cli.mount(app, keys_app, lambda path, what: read_private(path, what=what))
 
 
 def home() -> Home:
@@ -355,6 +355,22 @@ def config_reload() -> None:
     say(f"Applied: {', '.join(changed)}." if changed else "Nothing has changed.")
 
 
+@app.command()
+def enrol(
+    request: Annotated[
+        Path,
+        typer.Option("--request", help="Write a request there, for whoever runs the archive: modicum keys accept."),
+    ],
+) -> None:
+    """Have this device let in by the archive."""
+    from capture.enrolling import Enrolling
+
+    folders = home()
+    folders.prepare()
+    Enrolling(folders).write_request(request)
+    say(f"{request}: give it to whoever runs the archive; they run `modicum keys accept {request.name}`.")
+
+
 @config_app.command("check")
 def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Validate the configuration and say what it means."""
@@ -364,29 +380,6 @@ def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> No
     learned = home().learned
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))
-
-
-@keys_app.command("archive")
-def keys_archive(
-    out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("archive-keys"),
-    hybrid: Annotated[
-        bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")
-    ] = False,
-) -> None:
-    """Make the archive's key pair: devices get the public half, only readers the private one."""
-    from capture.keyfiles import write_private
-    from codec.seal import ArchivePrivateKey, Suite
-
-    private_path, public_path = out / "archive.key", out / "archive.pub"
-    for path in (private_path, public_path):
-        if path.exists():
-            raise CaptureError(
-                f"{path} exists: what was sealed for it could not be read with another; name another folder"
-            )
-    key = ArchivePrivateKey.generate(Suite.MLKEM768_X25519 if hybrid else Suite.X25519)
-    write_private(private_path, key.to_text().encode())
-    public_path.write_text(key.public.to_text(), encoding="ascii")
-    say(f"{private_path}: keep it where recordings are read, and nowhere else\n{public_path}: give it to the devices")
 
 
 if __name__ == "__main__":

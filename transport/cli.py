@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,20 +17,21 @@ from urllib.parse import urlsplit
 
 import typer
 
+import transport.keys_cli
 from transport.errors import TransportError
+from transport.keys_cli import ReadPrivate
 
 if TYPE_CHECKING:
-    from codec.seal import ArchivePrivateKey
+    from codec.seal import KeyRing
     from transport.archive import FolderStore
     from transport.collector import CollectorEvent
-
-ReadPrivate = Callable[[Path, str], bytes]
-"""Reads a file that only its owner may read; is given what it is, for messages."""
 
 archive_app = typer.Typer(help="Look into an archive: list, show, verify, export.", no_args_is_help=True)
 
 ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive's folder.")]
-KeyOption = Annotated[Path, typer.Option("--key", help="The archive's private key, a file that only you can read.")]
+KeyOption = Annotated[
+    Path, typer.Option("--key", help="The archive's private key, or the vault's folder; readable by you alone.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 PemOption = Annotated[Path | None, typer.Option(help="A PEM file, for mqtts://.")]
 
@@ -41,16 +42,19 @@ UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before th
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 PROGRESS_STEP_S = 0.2
+DEVICES = ".devices"
+"""The registry's folder in an archive, where no other is named."""
 
 
-def mount(app: typer.Typer, read_private: ReadPrivate) -> None:
+def mount(app: typer.Typer, keys: typer.Typer, read_private: ReadPrivate) -> None:
     """Add the commands to the program.
 
     Args:
-        app: the program. read_private: how it reads keys and passwords.
+        app: the program. keys: its group `modicum keys`. read_private: how it reads keys and passwords.
     """
     global _read_private
     _read_private = read_private
+    transport.keys_cli.mount(keys, read_private)
     app.add_typer(archive_app, name="archive")
     app.command()(collect)
     app.command()(broker)
@@ -87,6 +91,13 @@ def parse_address(url: str) -> tuple[str, int, str | None, bool]:
 def collect(
     broker: Annotated[str, typer.Option("--broker", help="mqtts://[user@]host[:port], or mqtt://127.0.0.1:port.")],
     archive: Annotated[Path, typer.Option("--archive", help="The archive's folder; it is made.")],
+    devices: Annotated[
+        Path | None, typer.Option("--devices", help="The registry: who may send. Default: ARCHIVE/.devices.")
+    ] = None,
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Take chunks of devices that nobody enrolled, without a look at who signed."),
+    ] = False,
     name: Annotated[str, typer.Option("--name", help="This collector's name at the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Holds the user's password.")] = None,
     ca: PemOption = None,
@@ -112,7 +123,12 @@ def collect(
         )
     )
     show = _show_json if as_json else LiveLine(str(archive)).show
-    asyncio.run(_until_told(Collector(settings, FolderStore(RealFiles(), archive), show).run()))
+    check = None
+    if unchecked:
+        typer.echo("NOT CHECKED: whoever reaches the broker can put chunks of any device into this archive", err=True)
+    else:
+        check = transport.keys_cli.open_registry(devices or archive / DEVICES).check
+    asyncio.run(_until_told(Collector(settings, FolderStore(RealFiles(), archive), show, check=check).run()))
 
 
 async def _until_told(work: Coroutine[object, object, None]) -> None:
@@ -193,8 +209,11 @@ def _open(archive: Path) -> FolderStore:
     return FolderStore(RealFiles(), archive)
 
 
-def _private_key(path: Path) -> ArchivePrivateKey:
+def _private_key(path: Path) -> KeyRing:
     from codec.seal import ArchivePrivateKey
+
+    if path.is_dir():
+        return transport.keys_cli.open_vault(path)
 
     return ArchivePrivateKey.from_text(_read_private(path, "the archive's private key").decode("ascii", "replace"))
 

@@ -15,7 +15,7 @@ from transport.errors import Missing
 from transport.exports.lines import kind_of
 
 if TYPE_CHECKING:
-    from codec.seal import ArchivePrivateKey
+    from codec.seal import KeyRing
     from transport.archive import Store
 
 Progress = Callable[[int, int], None]
@@ -55,7 +55,7 @@ class Report:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"is_sound": self.is_sound}
 
 
-def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lambda done, of: None) -> Report:
+def verify(store: Store, private: KeyRing, *, progress: Progress = lambda done, of: None) -> Report:
     """Decode everything, and look for holes in the sequences.
 
     Args:
@@ -94,7 +94,7 @@ def verify(store: Store, private: ArchivePrivateKey, *, progress: Progress = lam
 def _verify_chunk(
     data: bytes,
     chunk_id: ChunkId,
-    private: ArchivePrivateKey,
+    private: KeyRing,
     report: Report,
     explained: dict[tuple[str, int], list[Range]],
 ) -> None:
