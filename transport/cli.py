@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import typer
 
 import transport.keys_cli
+from transport import erase_cli
 from transport.errors import TransportError
 from transport.keys_cli import ReadPrivate
 
@@ -55,6 +56,7 @@ def mount(app: typer.Typer, keys: typer.Typer, read_private: ReadPrivate) -> Non
     global _read_private
     _read_private = read_private
     transport.keys_cli.mount(keys, read_private)
+    erase_cli.mount(archive_app, _open, read_private)
     app.add_typer(archive_app, name="archive")
     app.command()(collect)
     app.command()(broker)

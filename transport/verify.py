@@ -84,6 +84,9 @@ def verify(store: Store, private: KeyRing, *, progress: Progress = lambda done, 
     present: dict[tuple[str, int], list[Range]] = {}
     for chunk_id in chunk_ids:
         present.setdefault((chunk_id.device, chunk_id.epoch), []).append((chunk_id.seq, chunk_id.seq))
+    for device in {device for device, _ in present}:
+        for range_ in store.gone(device):
+            explained.setdefault((device, range_.epoch), []).append((range_.first, range_.last))
     for (device, epoch), numbers in sorted(present.items()):
         missing = holes(numbers + explained.get((device, epoch), []))
         if missing:
