@@ -209,8 +209,13 @@ def _describe_bytes(config: Config, rates: Rates) -> list[str]:
             for rung in Rung
             if rung <= top and rates.prices.of(rung, effort).size_bytes * rates.hours_a_day <= means
         ]
-        rung = max(fits[-1:] or [Rung.CLICKS])
-        lines.append(f"So a mean hour is recorded with: {IN_WORDS[max(rung, Rung.CLICKS)]}.")
+        rung = max(max(fits[-1:] or [Rung.CLICKS]), Rung.CLICKS)
+        day = rates.prices.of(rung, effort).size_bytes * rates.hours_a_day
+        lines.append(
+            f"So a mean hour is recorded with: {IN_WORDS[rung]}. That is {_of(day, budget.day, 'a day')}, "
+            f"{_of(day * DAYS_A_MONTH, budget.month, 'a month')}"
+            + ("; what is left over is spent on the rung above." if rung < top else ".")
+        )
     for link, what in sent_over(budget).items():
         section: LinkSection = getattr(budget, link)
         limits = [

@@ -80,6 +80,7 @@ class Governor:
         self._looked_ns = 0
         self._hold = 0
         self._pace_bytes_h = inf
+        self._means: Pace | None = None
         self._credit_bytes = 0.0
         self._shares = dict(PRIOR_SHARES)
         try:
@@ -224,7 +225,7 @@ class Governor:
         means = self._pace(conditions)
         if not means.frames_can_leave and cap >= FIRST_WITH_FRAMES:
             cap, why_capped = Rung.EVENTS, "no link that may carry screenshots has been seen for long"
-        self._pace_bytes_h = means.frame_bytes_h
+        self._means, self._pace_bytes_h = means, means.frame_bytes_h
         frame_bytes_h = means.frame_bytes_h + self._credit_bytes / CREDIT_HOURS
         if settings.effort is None:
             fast = self._highest(Effort.FAST, cap, means.event_bytes_h, frame_bytes_h, share)
@@ -248,6 +249,34 @@ class Governor:
             bytes_lack = price.size_bytes * CLIMB_RATIO > bytes_h
             grounds.append((partial(wording.next_rung, bytes_lack=bytes_lack), above, price, share))
         return self._make(rung, effort, conditions)
+
+    # -- showing ----------------------------------------------------------------------------------------------------
+
+    def outlook(self, wall_ns: int, **spans: tuple[int, int]) -> dict[str, float | None]:
+        """Return the pace, for people: bytes an hour of activity, expected hours, and how far an even pace would be.
+
+        Args:
+            wall_ns: now. spans: by name, when a day or period began and ends; the answer has NAME_even_ratio for each.
+        """
+        means = self._means
+        found: dict[str, float | None] = {"bytes_h": None, "hours": None}
+        if means is not None and means.frame_bytes_h < inf:
+            found = {"bytes_h": means.frame_bytes_h, "hours": means.hours}
+        for name, (start_ns, end_ns) in spans.items():
+            whole = self.habits.expected_hours(start_ns, end_ns)
+            found[f"{name}_even_ratio"] = self.habits.expected_hours(start_ns, wall_ns) / whole if whole else None
+        return found
+
+    def energy(self, conditions: Conditions) -> dict[str, float | None]:
+        """Return what recording takes of the machine and what it may, for people."""
+        return {
+            "cpu_ratio": self._own_cpu if conditions.own_cpu_ratio is not None else None,
+            "cpu_share": self._cpu_share(conditions),
+            "wakeups_s": conditions.wakeups_s,
+            "wakeups_limit": self.settings.wakeups_s,
+        }
+
+    # -- the parts of a decision ------------------------------------------------------------------------------------
 
     def _cap(self, conditions: Conditions) -> tuple[Rung, Ground]:
         """Return the highest rung that the conditions permit at any price, and why no higher."""

@@ -31,6 +31,7 @@ ONE_PLACE = {
     "aiomqtt": "transport/mqtt.py",
     "av": "codec/video.py",
     "mss": "capture/sources/screen.py",
+    "rich": "capture/watch.py",
     "xcffib": "capture/sources/x11.py",
 }
 """Foreign libraries and the one module that wraps each."""
