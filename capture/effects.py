@@ -65,6 +65,7 @@ def settings_of(config: Config, *, time_zone: str) -> Settings:
         screens_floor=energy.screens_floor,
         floor=energy.floor,
         wakeups_s=energy.wakeups_s,
+        memory_bytes=energy.memory,
         send={link: Upload(what) for link, what in sent_over(budget).items()},
         rate_bytes_s=None if budget.kbit_s is None else budget.kbit_s * 125,
         window_hours=_open_hours(budget.windows),
@@ -244,6 +245,6 @@ def _describe_energy(config: Config, rates: Rates) -> list[str]:
     return [
         f"CPU: at most {show_share(energy.cpu_mains)} of a core on mains, {show_share(energy.cpu_battery)} on battery; "
         f"screenshots stop below {show_share(energy.screens_floor)} of charge, everything below "
-        f"{show_share(energy.floor)}; at most {energy.wakeups_s:g} wake-ups a second.",
+        f"{show_share(energy.floor)}; at most {energy.wakeups_s:g} wake-ups a second and {show_size(energy.memory)} of memory.",
         f"Spool: {show_size(spool.limit)} or {show_duration(spool.age)}; when it is full: {spool.when_full}.",
     ]
