@@ -235,21 +235,26 @@ def _ask(command: str, *, wait_s: float = 10.0, **fields: Any) -> dict[str, Any]
 @app.command()
 def status(
     as_json: JsonOption = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Print a line each second until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep it on the screen until Ctrl-C.")] = False,
 ) -> None:
     """Show what is being recorded, the plan and its reasons, and the budget."""
-    from capture.status import Status, full, one_line
+    if as_json:
+        say(json.dumps(_ask("status"), ensure_ascii=False))
+        while watch:
+            time.sleep(1)
+            say(json.dumps(_ask("status"), ensure_ascii=False))
+    elif watch:
+        from capture.watch import watch as show
 
-    while True:
-        answer = _ask("status")
-        if as_json:
-            say(json.dumps(answer, ensure_ascii=False))
-        else:
-            shown = Status.from_answer(answer)
-            say(one_line(shown) if watch else full(shown))
-        if not watch:
-            return
-        time.sleep(1)
+        show(lambda: _ask("status"))
+    else:
+        import shutil
+
+        from capture.panel import ansi, lay_out, text
+        from capture.status import Status
+
+        lines = lay_out(Status.from_answer(_ask("status")), shutil.get_terminal_size().columns)
+        say(ansi(lines) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text(lines))
 
 
 @app.command()

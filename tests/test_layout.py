@@ -33,6 +33,7 @@ ONE_PLACE = {
     "mcap": "transport/exports/mcap.py",
     "mss": "capture/sources/screen.py",
     "pyarrow": "transport/exports/parquet.py",
+    "rich": "capture/watch.py",
     "starlette": "capture/review/app.py",
     "uvicorn": "capture/review/server.py",
     "xcffib": "capture/sources/x11.py",
