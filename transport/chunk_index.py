@@ -30,6 +30,8 @@ STATE_OFFSET = _RECORD.size
 MAX_ENTRIES = 200_000
 """Two years of an office worker's chunks, 6.4 MB."""
 STEP_RECORDS = 2048
+LONGEST_MS = 3 * 3_600_000
+"""What one chunk may cover: screenshots three times a chunk's age, which is an hour at most (capture/config.py)."""
 
 
 class Kind(IntEnum):
@@ -159,7 +161,9 @@ class ChunkIndex:
             epoch = entry.chunk_id.epoch
             if before.chunk_id.epoch != epoch:
                 before = Indexed(ChunkId(self._device, epoch, -1), 0, 0, Kind.EVENTS, State.MADE)
-            t0_ms = min(before.t0_wall_ms, entry.t0_wall_ms)
+            t0_ms = max(
+                0, min(before.t0_wall_ms, entry.t0_wall_ms) - LONGEST_MS
+            )  # it may have been open when they began
             until_ms = max(before.end_wall_ms, entry.end_wall_ms)
             spans += [
                 Indexed(ChunkId(self._device, epoch, seq), t0_ms, until_ms, Kind.EVENTS, State.SENT, False)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from codec.model import ChunkId
 from tests.transport.simfs import SimFiles
-from transport.chunk_index import HEAD_BYTES, RECORD_BYTES, ChunkIndex, Kind, State
+from transport.chunk_index import HEAD_BYTES, LONGEST_MS, RECORD_BYTES, ChunkIndex, Kind, State
 from transport.fs import RealFiles
 
 DEVICE = "dev-0123"
+T0 = 1_790_000_000_000
 
 
 def id_of(seq: int, epoch: int = 7) -> ChunkId:
@@ -29,7 +30,7 @@ def index(tmp_path: Path) -> ChunkIndex:
 
 def fill(index: ChunkIndex, seqs: list[int], *, epoch: int = 7) -> None:
     for seq in seqs:
-        index.add(id_of(seq, epoch), t0_wall_ms=seq * 1000, duration_ms=900, kind=Kind(seq % 2))
+        index.add(id_of(seq, epoch), t0_wall_ms=T0 + seq * 1000, duration_ms=900, kind=Kind(seq % 2))
 
 
 def test_what_was_noted_comes_back_also_to_another_instance(index: ChunkIndex, tmp_path: Path) -> None:
@@ -39,9 +40,9 @@ def test_what_was_noted_comes_back_also_to_another_instance(index: ChunkIndex, t
     index.mark([id_of(0)], State.SENT)
     found = list(ChunkIndex(RealFiles(), tmp_path / "chunks", DEVICE).entries())
     assert [(e.chunk_id.seq, e.t0_wall_ms, e.end_wall_ms, e.kind, e.state) for e in found] == [
-        (0, 0, 900, Kind.EVENTS, State.ARCHIVED),
-        (1, 1000, 1900, Kind.SCREENS, State.SENT),
-        (2, 2000, 2900, Kind.EVENTS, State.MADE),
+        (0, T0, T0 + 900, Kind.EVENTS, State.ARCHIVED),
+        (1, T0 + 1000, T0 + 1900, Kind.SCREENS, State.SENT),
+        (2, T0 + 2000, T0 + 2900, Kind.EVENTS, State.MADE),
     ]
     assert stat.S_IMODE((tmp_path / "chunks").stat().st_mode) == 0o600
 
@@ -60,21 +61,26 @@ def test_an_index_of_another_device_or_of_no_sense_begins_anew(index: ChunkIndex
 def test_a_missing_chunk_gets_the_time_between_its_neighbours_and_counts_as_sent(index: ChunkIndex) -> None:
     fill(index, [0, 1, 5])
     fill(index, [4], epoch=9)
-    spans = {span.chunk_id: span for span in index.spans(id_of(8), now_wall_ms=9_000)}
+    spans = {span.chunk_id: span for span in index.spans(id_of(8), now_wall_ms=T0 + 9_000)}
     assert set(spans) == {*(id_of(seq) for seq in range(8)), *(id_of(seq, 9) for seq in range(5))}
     for seq in (2, 3, 4):
         span = spans[id_of(seq)]
-        assert (span.t0_wall_ms, span.end_wall_ms, span.state, span.certain) == (1000, 5900, State.SENT, False)
-    assert (spans[id_of(7)].t0_wall_ms, spans[id_of(7)].end_wall_ms) == (5000, 9000)
+        assert (span.t0_wall_ms, span.end_wall_ms, span.state, span.certain) == (
+            T0 + 1000 - LONGEST_MS,
+            T0 + 5900,
+            State.SENT,
+            False,
+        )
+    assert (spans[id_of(7)].t0_wall_ms, spans[id_of(7)].end_wall_ms) == (T0 + 5000 - LONGEST_MS, T0 + 9000)
     assert spans[id_of(5)].certain
     first = spans[id_of(0, 9)]  # what came before the oldest entry may be as old as may be
-    assert (first.t0_wall_ms, first.end_wall_ms, first.certain) == (0, 4900, False)
+    assert (first.t0_wall_ms, first.end_wall_ms, first.certain) == (0, T0 + 4900, False)
 
 
 def test_an_id_that_is_not_used_yet_is_not_there(index: ChunkIndex) -> None:
     """A record without its chunk: the process died between the two, and the id is the next one still."""
     fill(index, [0, 1, 2])
-    assert [span.chunk_id.seq for span in index.spans(id_of(2), now_wall_ms=9_000)] == [0, 1]
+    assert [span.chunk_id.seq for span in index.spans(id_of(2), now_wall_ms=T0 + 9_000)] == [0, 1]
 
 
 def test_it_is_bounded_and_the_oldest_go(tmp_path: Path) -> None:
@@ -88,9 +94,9 @@ def test_it_is_bounded_and_the_oldest_go(tmp_path: Path) -> None:
 
 def test_what_is_older_than_the_retention_goes(index: ChunkIndex) -> None:
     fill(index, list(range(5000)))
-    index.prune(before_wall_ms=100_000)
+    index.prune(before_wall_ms=T0 + 100_000)
     assert len(list(index.entries())) == 5000
-    index.prune(before_wall_ms=3_000_000)
+    index.prune(before_wall_ms=T0 + 3_000_000)
     assert next(entry.chunk_id.seq for entry in index.entries()) == 3000
     index.mark([id_of(4999)], State.ARCHIVED)
     assert [entry.chunk_id.seq for entry in index.entries() if entry.state is State.ARCHIVED] == [4999]
@@ -107,9 +113,9 @@ def test_damage_never_makes_a_chunk_look_unsent_or_younger(place: int, bit: int,
     data = files.now[Path("/s/chunks")].data
     data[place] ^= 1 << bit
     del data[len(data) - cut :]
-    for span in index.spans(id_of(6), now_wall_ms=10_000):
-        assert span.t0_wall_ms <= span.chunk_id.seq * 1000
-        assert span.end_wall_ms >= span.chunk_id.seq * 1000 + 900
+    for span in index.spans(id_of(6), now_wall_ms=T0 + 10_000):
+        assert span.t0_wall_ms <= T0 + span.chunk_id.seq * 1000
+        assert span.end_wall_ms >= T0 + span.chunk_id.seq * 1000 + 900
         assert span.state is not State.MADE or place % RECORD_BYTES == HEAD_BYTES % RECORD_BYTES + 25
 
 
@@ -135,7 +141,7 @@ def test_after_any_crash_the_next_process_goes_on(seed: int, crash_at: int, fail
     files.cut_power()
     again = ChunkIndex(files, Path("/s/chunks"), DEVICE, max_entries=8)
     for entry in again.entries():
-        assert entry.t0_wall_ms == entry.chunk_id.seq * 1000
+        assert entry.t0_wall_ms == T0 + entry.chunk_id.seq * 1000
         assert entry.state is not State.MADE or entry.chunk_id.seq not in marked
     fill(again, [50])
     assert [entry.chunk_id.seq for entry in again.entries()][-1] == 50
