@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from capture.consent import Terms, digest, notice
 from capture.errors import ConfigError, NoConsent
+from capture.labels import Labels
 from capture.units import show_duration, show_size
 from codec.seal import ArchivePublicKey
 
@@ -61,9 +62,21 @@ def terms_of(config: Config) -> Terms:
         region=config.consent.region,
         hold_back=show_duration(config.capture.hold_back),
         copies=copies_in_words(config),
+        semantics=semantics_in_words(config),
         cost=f"{f'at most {joined} on the wire' if limits else 'bytes on the wire without a limit'}; at most "
         f"{config.energy.cpu_mains:.0%} of one processor core on mains, {config.energy.cpu_battery:.0%} on battery, "
         f"and nothing below {config.energy.floor:.0%} of charge",
+    )
+
+
+def semantics_in_words(config: Config) -> str:
+    """Return what `[semantics]` records, "" when it is off."""
+    if not config.semantics.enabled:
+        return ""
+    labels = "by their labels" if config.semantics.labels is Labels.TEXT else "by a digest of their labels"
+    return (
+        f"what you choose in menus and lists and what you click on, {labels}; dialogs; the host of the site you are on; "
+        "shortcuts by name (Ctrl+C); types, size and a digest of what you copy"
     )
 
 

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from capture.errors import ConfigError
+from capture.labels import Labels
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
 
 
@@ -158,6 +159,13 @@ class ScreensSection(Section):
     effort: Annotated[EffortChoice, _choice(EffortChoice)] = EffortChoice.AUTO
 
 
+class SemanticsSection(Section):
+    """[semantics]"""
+
+    enabled: bool = True
+    labels: Annotated[Labels, _choice(Labels)] = Labels.TEXT
+
+
 class LinkSection(Section):
     """[budget.metered] and its like: further limits of one class of links."""
 
@@ -264,6 +272,7 @@ class Config(Section):
     scope: ScopeSection = ScopeSection()
     capture: CaptureSection = CaptureSection()
     screens: ScreensSection = ScreensSection()
+    semantics: SemanticsSection = SemanticsSection()
     budget: BudgetSection = BudgetSection()
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()

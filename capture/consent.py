@@ -14,7 +14,7 @@ NOTICE_VERSION = 1
 """Raised when the fixed sentences below change in meaning; a new version asks again."""
 
 NEVER = (
-    "which keys you press (only their class - letter, digit, edit, ... - and their timing)",
+    "which keys you press to write (only their class - letter, digit, edit, ... - and their timing)",
     "applications that are not listed above: their pictures are blackened before they are stored, "
     "their input is not recorded",
     "anything while you have paused it, while the screen is locked, or before you have accepted this notice",
@@ -37,6 +37,7 @@ class Terms:
         hold_back: how long it stays on this machine first, in words.
         copies: what stays on this machine for its owner to look at, in words.
         cost: bytes and energy at most, in words.
+        semantics: what is told of choices, in words; "": nothing.
     """
 
     purposes: tuple[str, ...]
@@ -49,6 +50,7 @@ class Terms:
     hold_back: str
     copies: str
     cost: str
+    semantics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,14 @@ def notice(terms: Terms) -> str:
     items = "\n".join(f"    {name}" for name in terms.applications) or "    (none: nothing would be recorded)"
     never = "\n".join(f"  - {sentence}" for sentence in NEVER)
     where = f", in {terms.region}" if terms.region else ""
+    semantics = f"\n  - {terms.semantics}" if terms.semantics else ""
     return f"""\
 modicum - what you agree to (notice {NOTICE_VERSION})
 
 What is recorded, and only while one of these applications has the focus:
 {items}
   - the pointer's path, clicks and the wheel; when keys are pressed and released, and their class
-  - which of these applications has the focus, and its window's title
+  - which of these applications has the focus, and its window's title{semantics}
   - screenshots: {terms.screenshots}
 What for: {", ".join(terms.purposes) or "(no purpose is set: nothing can be read)"}
 What never:

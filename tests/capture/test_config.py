@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from capture.agreement import semantics_in_words
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
 from capture.effects import Rates, bounds_of, budget_table, describe, link_class, rules_of, settings_of, top_rung
 from capture.errors import ConfigError
@@ -193,6 +194,11 @@ EFFECTS: dict[str, tuple[str, Any]] = {
         lambda t: settings(t).min_frame_interval_ms == 10_000 and top_rung(parse_config(t)) is Rung.EVERY_10S,
     ),
     "screens.effort": ('[screens]\neffort = "small"', lambda t: settings(t).effort is Effort.SMALL),
+    "semantics.enabled": ("[semantics]\nenabled = false", lambda t: not semantics_in_words(parse_config(t))),
+    "semantics.labels": (
+        '[semantics]\nlabels = "digest"',
+        lambda t: "by a digest" in semantics_in_words(parse_config(t)),
+    ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),
     "budget.billing_day": ("[budget]\nbilling_day = 9", lambda t: limits(t).billing_day == 9),
