@@ -142,6 +142,28 @@ def parse_header(chunk: bytes) -> Header:
     return header
 
 
+def peek_header(start: bytes) -> Header | None:
+    """Return a header from a chunk's first bytes, unchecked: for looking at many chunks without reading them.
+
+    Damage goes unnoticed here: before anything is done that can't be undone, `parse_header` has to look at the whole.
+
+    Args:
+        start: at least the first FIXED_BYTES + MAX_DEVICE_BYTES bytes, or the whole chunk.
+
+    Returns:
+        The header; None: this is no chunk of a version that this build reads.
+    """
+    if len(start) < FIXED_BYTES or start[:5] != MAGIC + bytes((VERSION,)):
+        return None
+    _, _, suite, value, device_bytes, chunk_bytes, epoch, seq, expires_day, key_id, signer_id = _FIXED.unpack_from(
+        start
+    )
+    device = start[FIXED_BYTES : FIXED_BYTES + device_bytes].decode("latin-1")
+    if not DEVICE_PATTERN.fullmatch(device):
+        return None
+    return Header(VERSION, suite, value, ChunkId(device, epoch, seq), expires_day, key_id, signer_id, chunk_bytes)
+
+
 def _check_envelope(chunk: bytes) -> int:
     """Check what all versions share, and return the version."""
     if chunk[:4] != MAGIC[: len(chunk)]:

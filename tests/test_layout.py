@@ -30,7 +30,12 @@ IMPURE = {
 ONE_PLACE = {
     "aiomqtt": "transport/mqtt.py",
     "av": "codec/video.py",
+    "mcap": "transport/exports/mcap.py",
     "mss": "capture/sources/screen.py",
+    "pyarrow": "transport/exports/parquet.py",
+    "rich": "capture/watch.py",
+    "starlette": "capture/review/app.py",
+    "uvicorn": "capture/review/server.py",
     "xcffib": "capture/sources/x11.py",
 }
 """Foreign libraries and the one module that wraps each."""
