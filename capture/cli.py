@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capture import service_cli
 from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
 from capture.failures import explain
 from capture.home import Home
@@ -127,8 +128,9 @@ def run(config: ConfigOption = None) -> None:
     from capture import log
     from capture.agent import run_agent
 
-    log.to_stderr()
-    asyncio.run(run_agent(load(config), home(), os.environ, lambda: load(config)))
+    parsed = load(config)
+    log.set_up(parsed.log.level, parsed.log.file)
+    asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config)))
 
 
 @app.command()
@@ -326,6 +328,8 @@ def keys_archive(
     public_path.write_text(key.public.to_text(), encoding="ascii")
     say(f"{private_path}: keep it where recordings are read, and nowhere else\n{public_path}: give it to the devices")
 
+
+app.add_typer(service_cli.commands(load, config_path), name="service")
 
 if __name__ == "__main__":
     main()
