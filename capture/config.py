@@ -315,6 +315,37 @@ class ArchiveSection(Section):
     reader: str = ""
 
 
+class LogLevel(StrEnum):
+    """From which level on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSection(Section):
+    """[log]"""
+
+    level: Annotated[LogLevel, _choice(LogLevel)] = LogLevel.INFO
+    file: str = ""
+
+
+class MetricsSection(Section):
+    """[metrics]"""
+
+    listen: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.listen and not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}", self.listen):
+            raise ValueError(
+                f'listen = "{self.listen}": write "127.0.0.1:9466" or another port of this machine\'s own; '
+                "what somebody does at their computer is not for the network"
+            )
+        return self
+
+
 class Config(Section):
     """The whole file. All sections and keys may be left away."""
 
@@ -329,6 +360,8 @@ class Config(Section):
     review: ReviewSection = ReviewSection()
     broker: BrokerSection = BrokerSection()
     archive: ArchiveSection = ArchiveSection()
+    log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 def parse_config(text: str, *, source: str = "the configuration") -> Config:
