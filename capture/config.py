@@ -249,6 +249,7 @@ class EnergySection(Section):
     screens_floor: Share = 0.30
     floor: Share = 0.10
     wakeups_s: float = Field(default=12.0, ge=0.5, le=1000, strict=False)
+    memory: Annotated[int, _size(50_000_000)] = 700_000_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:

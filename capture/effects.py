@@ -129,6 +129,7 @@ def settings_of(config: Config, *, time_zone: str) -> Settings:
         screens_floor=energy.screens_floor,
         floor=energy.floor,
         wakeups_s=energy.wakeups_s,
+        memory_bytes=energy.memory,
         send={link: Upload(what) for link, what in sent_over(budget).items()},
         rate_bytes_s=None if budget.kbit_s is None else budget.kbit_s * 125,
         window_hours=_open_hours(budget.windows),
@@ -280,8 +281,13 @@ def _describe_bytes(config: Config, rates: Rates) -> list[str]:
             for rung in Rung
             if rung <= top and rates.prices.of(rung, effort).size_bytes * rates.hours_a_day <= means
         ]
-        rung = max(fits[-1:] or [Rung.CLICKS])
-        lines.append(f"So a mean hour is recorded with: {IN_WORDS[max(rung, Rung.CLICKS)]}.")
+        rung = max(max(fits[-1:] or [Rung.CLICKS]), Rung.CLICKS)
+        day = rates.prices.of(rung, effort).size_bytes * rates.hours_a_day
+        lines.append(
+            f"So a mean hour is recorded with: {IN_WORDS[rung]}. That is {_of(day, budget.day, 'a day')}, "
+            f"{_of(day * DAYS_A_MONTH, budget.month, 'a month')}"
+            + ("; what is left over is spent on the rung above." if rung < top else ".")
+        )
     for link, what in sent_over(budget).items():
         section: LinkSection = getattr(budget, link)
         limits = [
@@ -310,6 +316,6 @@ def _describe_energy(config: Config, rates: Rates) -> list[str]:
     return [
         f"CPU: at most {show_share(energy.cpu_mains)} of a core on mains, {show_share(energy.cpu_battery)} on battery; "
         f"screenshots stop below {show_share(energy.screens_floor)} of charge, everything below "
-        f"{show_share(energy.floor)}; at most {energy.wakeups_s:g} wake-ups a second.",
+        f"{show_share(energy.floor)}; at most {energy.wakeups_s:g} wake-ups a second and {show_size(energy.memory)} of memory.",
         f"Spool: {show_size(spool.limit)} or {show_duration(spool.age)}; when it is full: {spool.when_full}.",
     ]

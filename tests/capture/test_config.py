@@ -236,6 +236,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "energy.screens_floor": ('[energy]\nscreens_floor = "40 %"', lambda t: settings(t).screens_floor == 0.4),
     "energy.floor": ('[energy]\nfloor = "20 %"', lambda t: settings(t).floor == 0.2),
     "energy.wakeups_s": ("[energy]\nwakeups_s = 5", lambda t: settings(t).wakeups_s == 5),
+    "energy.memory": ('[energy]\nmemory = "90 MB"', lambda t: settings(t).memory_bytes == 90_000_000),
     "spool.directory": ('[spool]\ndirectory = "/data"', lambda t: parse_config(t).spool.directory == "/data"),
     "spool.limit": ('[spool]\nlimit = "1 GB"', lambda t: parse_config(t).spool.limit == 10**9),
     "spool.age": ('[spool]\nage = "2 days"', lambda t: parse_config(t).spool.age == timedelta(days=2)),
