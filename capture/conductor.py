@@ -68,6 +68,7 @@ class Conductor:
         self.is_idle = False
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
+        self.paused_until: float | None = None
         self.counts = {"pointer": 0, "keys": 0, "rows": 0}
         self.semantics: Semantics | None = None
         self._command_ms = -1
@@ -229,6 +230,7 @@ class Conductor:
         self.suspend("pause", reason)
         if duration is not None:
             loop = asyncio.get_running_loop()
+            self.paused_until = time.monotonic() + duration.total_seconds()
             self._resume_timer = loop.call_later(duration.total_seconds(), self.resume)
         self._changed()
 
@@ -242,6 +244,7 @@ class Conductor:
         if self._resume_timer is not None:
             self._resume_timer.cancel()
             self._resume_timer = None
+        self.paused_until = None
 
     @property
     def is_paused(self) -> bool:
@@ -253,7 +256,8 @@ class Conductor:
 
     async def close(self) -> None:
         """Stop the sources, close what is open, and return when it is on the disk."""
-        self._cancel_resume()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()  # that it is paused, and until when, is for who comes next
         self._shutter.plan(None, on_focus=False)
         self._arm_frame()
         self._desktop.stop()

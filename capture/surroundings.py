@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from capture.policy import is_browser
 from codec.model import Scalar
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class AgentSurroundings:
 
     def shows_sites(self, window: Window) -> bool:
         """Whether a window is judged by its site, and could be recorded if that is allowed."""
-        if not self._policy.is_browser(window.app) or self._policy.blocked():
+        if not is_browser(window.app) or self._policy.blocked():
             return False
         app, title = window.app.lower(), window.title.lower()
         return any(self._policy.decide(app, title, site).value.events for site in self._policy.rules.sites)

@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
-from capture.agreement import semantics_in_words
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
-from capture.effects import Rates, bounds_of, budget_table, describe, link_class, rules_of, settings_of, top_rung
+from capture.effects import (
+    Rates,
+    bounds_of,
+    budget_table,
+    describe,
+    link_class,
+    rules_of,
+    settings_of,
+    terms_of,
+    top_rung,
+)
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
@@ -113,6 +122,13 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
             'line 2: consent.purposes.0 = "performance-assessment": write one of',
         ),
         ('[scope]\nallow = ["*"]', 'line 2: scope.allow.0 = "*": '),
+        ('[scope]\nallow = ["@banking"]', "this group is never recorded, and no configuration changes that"),
+        ('[scope]\nsites = ["@health"]', "this group is never recorded, and no configuration changes that"),
+        ('[scope]\ncontent = ["@password-managers"]', "this group is never recorded"),
+        ('[scope]\nallow = ["@offices"]', "there is no such group; there are: @office, @browser"),
+        ('[scope]\nallow = ["@work-sites"]', "this group has no applications, only sites"),
+        ('[scope]\nsites = ["https://github.com/login"]', 'write the host of a site, such as "github.com"'),
+        ('[scope]\nsites = ["com"]', '"com" names the sites of everybody below it'),
         ("budget = 3", "line 1: budget = 3: write a table"),
         ("[budget\nday=", "is not TOML"),
     ],
@@ -164,6 +180,18 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     ),
     "scope.allow": ('[scope]\nallow = ["code"]', lambda t: rules_of(parse_config(t)).allow == ("code",)),
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
+    "scope.sites": (
+        '[scope]\nsites = ["GitHub.com", "@work-sites"]',
+        lambda t: {"github.com", "atlassian.net"} <= set(rules_of(parse_config(t)).sites),
+    ),
+    "scope.deny_sites": (
+        '[scope]\ndeny_sites = ["gist.github.com"]',
+        lambda t: rules_of(parse_config(t)).deny_sites == ("gist.github.com",),
+    ),
+    "scope.content": (
+        '[scope]\ncontent = ["thunderbird", "mail.example.org"]',
+        lambda t: set(rules_of(parse_config(t)).content) == {"thunderbird", "mail.example.org"},
+    ),
     "scope.desktop": (
         '[scope]\ndesktop = "show"',
         lambda t: parse_config(t).scope.desktop is Desktop.SHOW and rules_of(parse_config(t)).show_desktop,
@@ -194,10 +222,13 @@ EFFECTS: dict[str, tuple[str, Any]] = {
         lambda t: settings(t).min_frame_interval_ms == 10_000 and top_rung(parse_config(t)) is Rung.EVERY_10S,
     ),
     "screens.effort": ('[screens]\neffort = "small"', lambda t: settings(t).effort is Effort.SMALL),
-    "semantics.enabled": ("[semantics]\nenabled = false", lambda t: not semantics_in_words(parse_config(t))),
+    "semantics.enabled": (
+        "[semantics]\nenabled = false",
+        lambda t: "Ctrl+C" not in " ".join(terms_of(parse_config(t), readers="r").kinds),
+    ),
     "semantics.labels": (
         '[semantics]\nlabels = "digest"',
-        lambda t: "by a digest" in semantics_in_words(parse_config(t)),
+        lambda t: "a digest of its name" in " ".join(terms_of(parse_config(t), readers="r").kinds),
     ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),
@@ -223,6 +254,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "energy.screens_floor": ('[energy]\nscreens_floor = "40 %"', lambda t: settings(t).screens_floor == 0.4),
     "energy.floor": ('[energy]\nfloor = "20 %"', lambda t: settings(t).floor == 0.2),
     "energy.wakeups_s": ("[energy]\nwakeups_s = 5", lambda t: settings(t).wakeups_s == 5),
+    "energy.memory": ('[energy]\nmemory = "90 MB"', lambda t: settings(t).memory_bytes == 90_000_000),
     "spool.directory": ('[spool]\ndirectory = "/data"', lambda t: parse_config(t).spool.directory == "/data"),
     "spool.limit": ('[spool]\nlimit = "1 GB"', lambda t: parse_config(t).spool.limit == 10**9),
     "spool.age": ('[spool]\nage = "2 days"', lambda t: parse_config(t).spool.age == timedelta(days=2)),
