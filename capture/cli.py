@@ -364,7 +364,7 @@ def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> No
     say(describe(checked, rates))
 
 
-app.add_typer(service_cli.commands(load, config_path), name="service")
+app.add_typer(service_cli.commands(load, lambda given: config_path(given, os.environ)), name="service")
 
 if __name__ == "__main__":
     main()
