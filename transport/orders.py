@@ -71,6 +71,11 @@ class Erased:
     until_ms: int = 0
     uncertain: int = 0
 
+    def to_answer(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        names = ("ordered", "already", "from_ms", "until_ms", "uncertain")
+        return {"here": len(self.here), **{name: getattr(self, name) for name in names}}
+
 
 class Orders:
     """See the module. Not for several threads at once: call it in the one that stores chunks.
@@ -147,14 +152,6 @@ class Orders:
         self._forget_copies(covered)
         return self._spool.forget(lambda entry: covered(entry.chunk_id))
 
-    def listing(self) -> list[dict[str, Any]]:
-        """Return the orders, the newest first, as plain values: number, ordered_wall_s, what, chunks, answer, answered_wall_s.
-
-        Raises:
-            StorageFailed: they cannot be read.
-        """
-        return [describe(item, tombstone) for item, tombstone in reversed(self._tombstones())]
-
     def _tombstones(self) -> list[tuple[Item, Tombstone | None]]:
         return [(item, _parsed(item.payload)) for item in self._outbox.items()]
 
@@ -202,8 +199,16 @@ class Orders:
         return numbers, len(ids) - len(new)
 
 
-def describe(item: Item, tombstone: Tombstone | None) -> dict[str, Any]:
-    """Return an order as plain values, see `Orders.listing`."""
+def listing(outbox: Outbox) -> list[dict[str, Any]]:
+    """Return the orders, the newest first, as plain values: number, ordered_wall_s, what, chunks, answer, answered_wall_s.
+
+    Raises:
+        StorageFailed: they cannot be read.
+    """
+    return [_plain(item, _parsed(item.payload)) for item in reversed(outbox.items())]
+
+
+def _plain(item: Item, tombstone: Tombstone | None) -> dict[str, Any]:
     ranges = tombstone.ranges if tombstone is not None else ()
     whole = tombstone is not None and tombstone.scope is Scope.DEVICE
     what = "everything" if whole else ", ".join(f"{r.epoch:08x}/{_span(r)}" for r in ranges[:8])

@@ -17,7 +17,7 @@ from tests.transport.simfs import SimFiles
 from transport.chunk_index import ChunkIndex, State
 from transport.errors import StorageFailed
 from transport.fs import Files, RealFiles
-from transport.orders import Orders, Wanted
+from transport.orders import Orders, Wanted, listing
 from transport.outbox import Outbox
 from transport.outgoing import Outgoing
 from transport.spool import Spool
@@ -179,7 +179,7 @@ def test_the_listing_shows_orders_and_answers(desk: Desk) -> None:
     desk.orders.erase(desk.minutes(0, 1))
     desk.outbox.answer(0, "erased", 1234)
     desk.orders.erase(desk.minutes(2, 2))
-    newest, first = desk.orders.listing()
+    newest, first = listing(desk.outbox)
     assert (newest["number"], newest["answer"], newest["chunks"]) == (1, "", 1)
     assert (first["answer"], first["answered_wall_s"], first["chunks"]) == ("erased", 1234, 2)
     assert first["what"].endswith("/0-1")
