@@ -74,7 +74,7 @@ class Erased:
     def to_answer(self) -> dict[str, Any]:
         """Return it as plain values."""
         names = ("ordered", "already", "from_ms", "until_ms", "uncertain")
-        return {"here": len(self.here), **{name: getattr(self, name) for name in names}}
+        return {"here": len(self.here), "orders": len(self.numbers), **{name: getattr(self, name) for name in names}}
 
 
 class Orders:
@@ -206,6 +206,28 @@ def listing(outbox: Outbox) -> list[dict[str, Any]]:
         StorageFailed: they cannot be read.
     """
     return [_plain(item, _parsed(item.payload)) for item in reversed(outbox.items())]
+
+
+def told(outbox: Outbox, *, most: int = 50) -> list[dict[str, Any]]:
+    """Return the newest orders as lines of a log: `at` (wall ms), `text`, `failed`. Raises: StorageFailed."""
+    lines = []
+    for order in listing(outbox)[:most]:
+        pieces = (
+            "everything"
+            if order["chunks"] is None
+            else f"{order['chunks']:,} pieces"
+            if order["chunks"] != 1
+            else "one piece"
+        )
+        at_s, failed = order["answered_wall_s"] or order["ordered_wall_s"], False
+        if order["answer"] == DONE:
+            text = f"The archive has erased {pieces}."
+        elif order["answer"]:
+            text, failed = f"The archive would not erase {pieces}: {order['answer'].removeprefix('refused: ')}.", True
+        else:
+            text = f"The archive is being asked to erase {pieces}."
+        lines.append({"at": at_s * 1000, "text": text, "failed": failed})
+    return lines
 
 
 def _plain(item: Item, tombstone: Tombstone | None) -> dict[str, Any]:

@@ -57,19 +57,21 @@ class ReviewRequests:
                 "battery_ratio": power.battery_ratio,
             },
             "copies_skipped": dict(agent.copies.skipped),
+            "erasures": agent.erasures(),
         }
 
     async def delete(self, request: Mapping[str, Any]) -> Answer:
         """Delete chunks (`ids`), and what is open if `open` is true.
 
         Returns:
-            gone: those that had not left this machine, and now never will. sent: those that had left.
+            gone: those that were still on this machine. sent: those that had left. asked: the archive is asked to erase these.
         """
         agent, ids = self._agent, ids_of(request)
         if request.get("open") is True:
             await agent.conductor.discard_open()
-        gone = await agent.forgetting.ids(ids)
-        return {"gone": sorted(gone), "sent": sorted(ids - gone)}
+        done = await agent.erase(ids=frozenset(ids))
+        gone = {(gap.chunk_id.epoch, gap.chunk_id.seq) for gap in done.here}
+        return {"gone": sorted(gone), "sent": sorted(ids - gone), "asked": bool(done.numbers or done.already)}
 
 
 def ids_of(request: Mapping[str, Any]) -> set[tuple[int, int]]:
