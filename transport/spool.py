@@ -265,12 +265,19 @@ class Spool:
     # -- reading
 
     def ready(
-        self, now_wall_ns: int, *, min_value: int = 0, skip: Collection[ChunkId] = (), most: int = READY_BATCH
+        self,
+        now_wall_ns: int,
+        *,
+        min_value: int = 0,
+        max_bytes: int = layout.MAX_PAYLOAD_BYTES,
+        skip: Collection[ChunkId] = (),
+        most: int = READY_BATCH,
     ) -> list[Entry]:
         """Return chunks that may be sent now: the most valuable lane first, the oldest first within it.
 
         Args:
-            now_wall_ns: wall clock. min_value: only chunks worth at least this. skip: not these. most: not more than this.
+            now_wall_ns: wall clock. min_value: only chunks worth at least this. max_bytes: only chunks up to this size.
+            skip: not these. most: not more than this.
         """
         found: list[Entry] = []
         seen = set(skip)
@@ -286,6 +293,8 @@ class Spool:
                     for record in self._shelf.live(segment):
                         header = record.header
                         if header.ready_wall_ns > now_wall_ns or header.value < min_value or header.chunk_id in seen:
+                            continue
+                        if header.size_bytes > max_bytes:
                             continue
                         seen.add(header.chunk_id)
                         found.append(_entry(record))

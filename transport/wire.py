@@ -60,7 +60,7 @@ class TcpInfo:
 
     Attributes:
         sent, received: TCP payload; `sent` includes what was sent again. retransmitted: of `sent`.
-        unsent: in the send buffer. segs_out, segs_in: with and without payload.
+        unsent: in the send buffer. segs_out, segs_in: with and without payload. acked: of `sent`, by the other side.
     """
 
     sent: int
@@ -69,6 +69,12 @@ class TcpInfo:
     unsent: int
     segs_out: int
     segs_in: int
+    acked: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Return the bytes that were sent and are not acknowledged."""
+        return max(0, self.sent - self.retransmitted - self.acked)
 
 
 def varint_bytes(length: int) -> int:
@@ -130,9 +136,9 @@ def parse_tcp_info(data: bytes) -> TcpInfo | None:
     """Return the counters in a `struct tcp_info`, or None where the kernel (before 4.19) does not give them."""
     if len(data) < 216:
         return None
-    received, segs_out, segs_in, unsent = struct.unpack_from("=QIII", data, 128)
+    acked, received, segs_out, segs_in, unsent = struct.unpack_from("=QQIII", data, 120)
     sent, retransmitted = struct.unpack_from("=QQ", data, 200)
-    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in)
+    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in, acked)
 
 
 def wire_bytes(info: TcpInfo, path: Path) -> int:
