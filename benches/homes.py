@@ -70,6 +70,7 @@ class Home:
         kind: of WEEKS. month_bytes, day_bytes: the budget. links: (day, month) limits by class. metered_all: whether
             screenshots may go over metered links.
         install_ns: when modicum is installed. first_day, after_day: the billing period that is judged (ordinals).
+        judged_ns: when it begins.
         steps: (from ns, until ns, offset ns) in which the wall clock is wrong. synced: the system vouches for its
             clock outside of them.
     """
@@ -87,6 +88,7 @@ class Home:
     install_ns: int
     first_day: int
     after_day: int
+    judged_ns: int
     calendar: Calendar
     steps: list[tuple[int, int, int]]
     synced: bool
@@ -97,6 +99,7 @@ class Home:
     event_factor: float
     shape: dict[tuple[Rung, Effort], float] = field(default_factory=dict)
     _last_ns: int = 0
+    _fixed: tuple[Slot | None, Rung, tuple[int, int]] = (None, Rung.NOTHING, (0, 0))
 
     @property
     def new(self) -> bool:
@@ -105,6 +108,8 @@ class Home:
 
     def offset_ns(self, true_ns: int) -> int:
         """Return by how much the wall clock is wrong."""
+        if not self.steps:
+            return 0
         return sum(offset for start, end, offset in self.steps if start <= true_ns < end)
 
     def true_bytes(self, rung: Rung, effort: Effort, slot: Slot) -> tuple[int, int]:
@@ -115,6 +120,12 @@ class Home:
             return round(events), 0
         frames = FRAME_BYTES_H[rung] * (SMALL_RATIO if effort is Effort.SMALL else 1.0) * hours
         return round(events), round(frames * self.frame_factor * self.shape[rung, effort] * slot.scene)
+
+    def fixed_bytes(self, rung: Rung, slot: Slot) -> tuple[int, int]:
+        """Return `true_bytes` of the quick encoder, kept for those who ask for the same slot and rung again."""
+        if self._fixed[0] is not slot or self._fixed[1] is not rung:
+            self._fixed = (slot, rung, self.true_bytes(rung, Effort.FAST, slot))
+        return self._fixed[2]
 
     def true_cpu_s(self, rung: Rung, effort: Effort) -> float:
         """Return the CPU seconds of a slot."""
@@ -221,6 +232,7 @@ def home(seed: int, index: int) -> Home:
         install_ns=start_ns - known_days * DAY_NS,
         first_day=first_day,
         after_day=after_day,
+        judged_ns=start_ns,
         calendar=calendar,
         steps=steps,
         synced=chance.random() < 0.5,

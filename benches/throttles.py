@@ -15,7 +15,7 @@ from benches.homes import HOUR_NS, SLOT_S, Home, Slot
 from capture.conditions import Conditions, Settings
 from capture.effects import purses_of
 from capture.governor import Governor
-from capture.ladder import FIRST_WITH_FRAMES, Effort, Plan, Rung, Upload
+from capture.ladder import FIRST_WITH_FRAMES, Plan, Rung, Upload
 from transport.budget import Budget
 from transport.budget_state import from_state, to_state
 from transport.limits import Allowance, Limits, Link, Moment, Sendable
@@ -93,9 +93,13 @@ class Month:
         return over + sum(count > home.month_bytes for count in by_period.values())
 
 
+WIRE_SPREAD = 1.12 - 1.045
+"""As random.uniform(1.045, 1.12) computes it, without its call."""
+
+
 def on_the_wire(payload: int, chance: random.Random) -> tuple[int, int]:
     """Return what a chunk may take on the wire at most, and what it takes (research: transport.md, section 4)."""
-    return round(payload * 1.2) + 3000, round(payload * chance.uniform(1.045, 1.12)) + 1200
+    return round(payload * 1.2) + 3000, round(payload * (1.045 + WIRE_SPREAD * chance.random())) + 1200
 
 
 class Modicum:
@@ -159,10 +163,11 @@ class Modicum:
         self.governor.active(moment.wall_ns, SLOT_S, slot.link)
         self._record(slot, plan)
         end_ns = slot.start_ns + SLOT_S * NS_PER_S - 1
-        self._send(end_ns, slot.link, crash=slot.crash)
+        link = Link(slot.link)
+        self._send(end_ns, link, crash=slot.crash)
         if slot.tail:
-            self._send(end_ns + HOLD_BACK_NS, slot.link, crash=False)
-        if slot.start_ns >= self.home.calendar.start_ns(self.home.first_day):
+            self._send(end_ns + HOLD_BACK_NS, link, crash=False)
+        if slot.start_ns >= self.home.judged_ns:
             self.month.record(self.home, slot.start_ns, plan.rung)
 
     def _record(self, slot: Slot, plan: Plan) -> None:
@@ -184,27 +189,35 @@ class Modicum:
             cpu_s=self.home.true_cpu_s(plan.rung, plan.effort),
         )
 
-    def _send(self, true_ns: int, link: str, *, crash: bool) -> None:
+    def _send(self, true_ns: int, link: Link, *, crash: bool) -> None:
         until_ns = true_ns + SLOT_S * NS_PER_S // 2
+        budget, month, home, chance = self.budget, self.month, self.home, self.chance
+        observed_ns = wall_ns = -1
         for queue, events_only in ((self.events, True), (self.frames, False)):
             while queue and queue[0][0] <= true_ns:
                 payload = queue[0][1]
-                bound, used = on_the_wire(payload, self.chance)
-                self.budget.observe(self.moment(true_ns))
-                refusal = self.budget.refusal(bound, Link(link), events_only=events_only)
+                bound, used = on_the_wire(payload, chance)
+                if true_ns != observed_ns:  # a moment that was observed once teaches nothing the second time
+                    moment = self.moment(true_ns)
+                    budget.observe(moment)
+                    observed_ns, wall_ns = true_ns, moment.wall_ns
+                refusal = budget.refusal(bound, link, events_only=events_only)
                 if refusal is not None:
-                    wait_ns = refusal.retry_wall_ns - self.moment(true_ns).wall_ns
+                    wait_ns = refusal.retry_wall_ns - wall_ns
                     if refusal.left_bytes < bound or true_ns + wait_ns > until_ns:
                         break
                     true_ns += max(NS_PER_S, wait_ns)  # the rate ceiling
                     continue
-                lease = self.budget.take(bound, Link(link))
+                lease = budget.take(bound, link)
                 if crash:
-                    self.month.send(self.home, true_ns, bound)
+                    month.send(home, true_ns, bound)
                     self._crash(true_ns)
                     return
-                self.month.send(self.home, true_ns, used)
-                self.budget.settle(lease.id, used, *((payload, 0) if events_only else (0, payload)))
+                month.send(home, true_ns, used)
+                if events_only:
+                    budget.settle(lease.id, used, payload, 0)
+                else:
+                    budget.settle(lease.id, used, 0, payload)
                 queue.popleft()
                 self.backlog -= payload
 
@@ -233,7 +246,7 @@ class Fixed:
             self._period, self._used = home.calendar.billing_period(day), 0
         if day != self._day:
             self._day, self._used_today = day, 0
-        events, frames = home.true_bytes(FIXED, Effort.FAST, slot)
+        events, frames = home.fixed_bytes(FIXED, slot)
         size = on_the_wire(events + frames, self.chance)[1]
         fits = self._used + size <= home.month_bytes and (
             home.day_bytes is None or self._used_today + size <= home.day_bytes
@@ -243,7 +256,7 @@ class Fixed:
             self._used += size
             self._used_today += size
             self.month.send(home, slot.start_ns, size)
-        if slot.start_ns >= home.calendar.start_ns(home.first_day):
+        if slot.start_ns >= home.judged_ns:
             self.month.record(home, slot.start_ns, FIXED if records else Rung.NOTHING)
 
 
@@ -265,7 +278,7 @@ class Bucket:
         self._level += self._rate * (slot.start_ns - self._last_ns) / NS_PER_S
         self._level = min(self._capacity, self._level)
         self._last_ns = slot.start_ns
-        events, frames = home.true_bytes(FIXED, Effort.FAST, slot)
+        events, frames = home.fixed_bytes(FIXED, slot)
         sizes = [on_the_wire(payload, self.chance)[1] for payload in (events, frames)]
         sent = [False, False]
         for index, size in enumerate(sizes):
@@ -273,5 +286,5 @@ class Bucket:
                 self._level -= size
                 sent[index] = True
                 self.month.send(home, slot.start_ns, size)
-        if slot.start_ns >= home.calendar.start_ns(home.first_day):
+        if slot.start_ns >= home.judged_ns:
             self.month.record(home, slot.start_ns, FIXED if sent[1] else Rung.EVENTS if sent[0] else Rung.NOTHING)

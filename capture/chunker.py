@@ -110,6 +110,7 @@ class Chunker:
         thread: one owned thread; packing and the disk happen there, in order.
         on_stored: called in the loop's thread after each chunk with it and its kind ("events", "screens").
         on_error: called in the loop's thread with what the disk said, and with None when it works again.
+        keep: called in `thread` with each chunk that the spool has, for the person's own copy; it may not raise.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Chunker:
         thread: Executor,
         on_stored: Callable[[Packed, str], None],
         on_error: Callable[[Exception | None], None],
+        keep: Callable[[Packed], None] = lambda packed: None,
     ) -> None:
         self._recorder = recorder
         self._camera = camera
@@ -136,6 +138,7 @@ class Chunker:
         self._thread = thread
         self._on_stored = on_stored
         self._on_error = on_error
+        self._keep = keep
         self._waiting: deque[tuple[Draft | Negative, int]] = deque()
         self._packed: tuple[Packed, str] | None = None
         self._waiting_bytes = 0
@@ -285,6 +288,7 @@ class Chunker:
         now_wall_ns = time.time_ns()
         ready_wall_ns = now_wall_ns + self._ages.hold_back_ns
         gaps = self._spool.put(packed.chunk_id, packed.chunk, value=packed.value, ready_wall_ns=ready_wall_ns)
+        self._keep(packed)
         return [*gaps, *self._spool.expire(now_wall_ns - self._ages.spool_ns), *self._spool.take_losses()]
 
     def note(self, gaps: Sequence[Gap]) -> None:

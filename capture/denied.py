@@ -84,23 +84,31 @@ BROWSERS = (
     "*epiphany*",
     "*falkon*",
     "*firefox*",
+    "*floorp*",
     "*iceweasel*",
     "*icecat*",
     "*konqueror*",
     "*librewolf*",
-    "*edge*",
+    "microsoft-edge*",
+    "msedge*",
+    "*.edge",
     "*midori*",
-    "*navigator*",
-    "*opera*",
     "*palemoon*",
+    "*pale moon*",
+    "*navigator*",
+    "opera*",
+    "*.opera*",
     "*qutebrowser*",
     "*seamonkey*",
-    "*surf*",
+    "surf",
     "*vivaldi*",
     "*waterfox*",
-    "*zen*",
+    "zen",
+    "zen-*",
+    "*.zen_browser*",
+    "*.zen",
 )
-"""Whose windows are private when their title says so."""
+"""Whose windows are judged by the site that they show, and are private when their title says so."""
 
 PRIVATE_TITLES = (
     "private browsing",  # Firefox

@@ -13,22 +13,22 @@ guarantee the budget itself: only the ledger does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import timedelta
+from functools import partial
 from math import exp, inf
 from typing import Any
 
+from capture import wording
 from capture.conditions import Conditions, Purse, Settings, Span
 from capture.decision import Decision
-from capture.habits import NS_PER_HOUR, Habits
-from capture.ladder import FIRST_WITH_FRAMES, IN_WORDS, TOP, Effort, Plan, Rung, Upload, plan_of
+from capture.habits import Habits
+from capture.ladder import FIRST_WITH_FRAMES, TOP, Effort, Plan, Rung, Upload, plan_of
 from capture.pace import Pace, pace
 from capture.prices import Prices
-from capture.units import show_duration, show_share, show_size
+from capture.wording import Ground
 
 __all__ = ["Conditions", "Decision", "Governor", "Plan", "Purse", "Rung", "Settings", "Span", "Upload"]
 
-RUNGS, EFFORTS = tuple(Rung), tuple(Effort)
+RUNGS = tuple(Rung)
 MIN_DWELL_NS = 60_000_000_000
 CLIMB_RATIO, STAY_RATIO = 1.02, 0.88
 """A higher rung must cost less than the pace by this margin; the present one may cost more by that: no flapping."""
@@ -48,6 +48,10 @@ LINK_HOURS = 20.0
 IDLE_RUNG = Rung.EVERY_2MIN
 PRIOR_SHARES = {"unmetered": 0.1}
 CPU_WINDOW_NS = 300_000_000_000
+MEMORY_RATIO = 1.25
+"""With more memory than it may hold, recording does without the thorough encoder; with so much more, without any."""
+MEMORY_BAND = 0.9
+"""Either is taken up again below this share of its mark."""
 MAX_CUT = 8
 """Rungs that measured CPU use over its share can take away."""
 
@@ -55,8 +59,8 @@ MAX_CUT = 8
 class Governor:
     """Decides how much to record.
 
-    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
-    when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
+    State: the plan, when it last changed and whether an order stopped everything, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
+    when that last changed, how far memory is over its limit (0-2), the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
     link classes.
     """
 
@@ -71,6 +75,7 @@ class Governor:
         self.plan: Plan | None = None
         self.recheck_ns: int | None = None
         self._changed_ns = 0
+        self._stopped = False
         self._below_screens_floor = False
         self._below_floor = False
         self._idle = False
@@ -78,8 +83,10 @@ class Governor:
         self._cut_ns = 0
         self._own_cpu = 0.0
         self._looked_ns = 0
+        self._over_memory = 0
         self._hold = 0
         self._pace_bytes_h = inf
+        self._means: Pace | None = None
         self._credit_bytes = 0.0
         self._shares = dict(PRIOR_SHARES)
         try:
@@ -138,27 +145,26 @@ class Governor:
         """
         self.habits.pass_time(conditions.wall_ns)
         self._track(now_ns, conditions)
-        stops = _stops(conditions)
-        reasons: list[str] = []
+        stops = conditions.locked or conditions.paused or conditions.asleep or not conditions.consented
+        grounds: list[Ground] = []
         if stops:
             wanted = self._make(Rung.NOTHING, Effort.FAST, conditions)
-            reasons.extend(stops)
+            grounds.extend(wording.stops(conditions))
         else:
-            wanted = self._choose(conditions, reasons)
+            wanted = self._choose(conditions, grounds)
         self.recheck_ns = None
         current = self.plan
         returned, self._idle = self._idle and not conditions.idle, conditions.idle
         if wanted == current:
-            return Decision(wanted, tuple(reasons))
-        ordered = bool(stops) or returned or current is None or current.rung is Rung.NOTHING
+            return Decision(wanted, partial(wording.in_words, grounds))
+        ordered = stops or returned or current is None or self._stopped
         ready_ns = self._changed_ns + MIN_DWELL_NS
         if current is not None and not ordered and now_ns < ready_ns:
             self.recheck_ns = ready_ns
-            wait = show_duration(timedelta(milliseconds=(ready_ns - now_ns) // 1_000_000))
-            reasons.append(f"changes to {wanted.in_words()!r} in {wait} unless that passes: once a minute at most")
-            return Decision(current, tuple(reasons))
-        self.plan, self._changed_ns = wanted, now_ns
-        return Decision(wanted, tuple(reasons))
+            grounds.append((wording.waits, wanted, ready_ns - now_ns))
+            return Decision(current, partial(wording.in_words, grounds))
+        self.plan, self._changed_ns, self._stopped = wanted, now_ns, stops
+        return Decision(wanted, partial(wording.in_words, grounds))
 
     def _track(self, now_ns: int, conditions: Conditions) -> None:
         """Move what has memory: charge floors, CPU cuts, the hold."""
@@ -176,11 +182,18 @@ class Governor:
             self._looked_ns = now_ns
         used = self._own_cpu
         if now_ns - self._cut_ns >= MIN_DWELL_NS:
-            share = self._cpu_share(conditions)[0]
+            share = self._cpu_share(conditions)
             if used > 1.5 * share and self._cut < MAX_CUT:
                 self._cut, self._cut_ns = self._cut + 1, now_ns
             elif used < share and self._cut:
                 self._cut, self._cut_ns = self._cut - 1, now_ns
+        held, may_hold = conditions.rss_bytes, self.settings.memory_bytes
+        if held is not None and may_hold is not None:
+            for step, limit in ((1, may_hold), (2, MEMORY_RATIO * may_hold)):
+                if held > limit:
+                    self._over_memory = max(self._over_memory, step)
+                elif held < MEMORY_BAND * limit:
+                    self._over_memory = min(self._over_memory, step - 1)
         wakeups = conditions.wakeups_s
         if wakeups is not None:
             if wakeups > self.settings.wakeups_s:
@@ -188,26 +201,17 @@ class Governor:
             elif wakeups < 0.4 * self.settings.wakeups_s:
                 self._hold = max(self._hold - 1, 0)
 
-    def _cpu_share(self, conditions: Conditions) -> tuple[float, str]:
-        """Return the share of a core that may be used, and why."""
-        if conditions.on_battery:
-            charge = conditions.battery_ratio
-            share, why = self.settings.cpu_battery, "on battery" + (f", {show_share(charge)}" if charge else "")
-        else:
-            share, why = self.settings.cpu_mains, "on mains" if conditions.on_battery is False else "power unknown"
-        for condition, words in (
-            (conditions.power_saver, "power saver"),
-            (conditions.hot, "hot"),
-            ((conditions.load_ratio or 0) > BUSY_LOAD, "the machine is busy"),
-        ):
-            if condition:
-                share, why = share / 2, f"{why}, {words}"
-        return share, why
+    def _cpu_share(self, conditions: Conditions) -> float:
+        """Return the share of a core that may be used."""
+        share = self.settings.cpu_battery if conditions.on_battery else self.settings.cpu_mains
+        for _ in _halves(conditions):
+            share /= 2
+        return share
 
     def _make(self, rung: Rung, effort: Effort, conditions: Conditions) -> Plan:
         link = _counted(conditions.link)
         upload = Upload.NOTHING if link == "offline" or conditions.asleep else self.settings.send.get(link, Upload.ALL)
-        if self._below_floor:
+        if self._below_floor or (conditions.lid_closed and conditions.on_battery):
             upload = Upload.NOTHING
         return plan_of(
             rung,
@@ -218,50 +222,97 @@ class Governor:
             min_frame_interval_ms=self.settings.min_frame_interval_ms,
         )
 
-    def _choose(self, conditions: Conditions, reasons: list[str]) -> Plan:
-        """Return the best plan that bytes and energy can pay, and add the reasons."""
+    def _choose(self, conditions: Conditions, grounds: list[Ground]) -> Plan:
+        """Return the best plan that bytes and energy can pay, and add the grounds."""
+        settings, charge = self.settings, conditions.battery_ratio
         if self._below_floor:
-            reasons.append(
-                f"the battery is at {show_share(conditions.battery_ratio or 0)}: "
-                f"below {show_share(self.settings.floor)} nothing is recorded"
-            )
+            grounds.append((wording.below_floor, charge or 0, settings.floor))
             return self._make(Rung.NOTHING, Effort.FAST, conditions)
-        share, power = self._cpu_share(conditions)
-        reasons.append(power)
+        share = self._cpu_share(conditions)
+        if conditions.on_battery:
+            grounds.append((wording.on_battery, charge, conditions.discharge_w, _halves(conditions)))
+        else:
+            grounds.append((wording.not_on_battery, conditions.on_battery is False, _halves(conditions)))
         cap, why_capped = self._cap(conditions)
         means = self._pace(conditions)
         if not means.frames_can_leave and cap >= FIRST_WITH_FRAMES:
             cap, why_capped = Rung.EVENTS, "no link that may carry screenshots has been seen for long"
-        self._pace_bytes_h = means.frame_bytes_h
-        means = replace(means, frame_bytes_h=means.frame_bytes_h + self._credit_bytes / CREDIT_HOURS)
-        efforts = EFFORTS if self.settings.effort is None else (self.settings.effort,)
-        best = {effort: self._highest(effort, cap, means, share) for effort in efforts}
-        effort = max(best, key=lambda candidate: (best[candidate], self._prefers(candidate, best, means, conditions)))
-        rung = best[effort]
+        self._means, self._pace_bytes_h = means, means.frame_bytes_h
+        frame_bytes_h = means.frame_bytes_h + self._credit_bytes / CREDIT_HOURS
+        only_fast = False
+        if self._over_memory:
+            only_fast, all_screens = True, self._over_memory > 1
+            cap = min(cap, Rung.EVENTS) if all_screens else cap
+            over = partial(wording.over_memory, all_screens=all_screens)
+            grounds.append((over, conditions.rss_bytes or 0, settings.memory_bytes or 0))
+        if only_fast:
+            effort = Effort.FAST
+            rung = self._highest(effort, cap, means.event_bytes_h, frame_bytes_h, share)
+        elif settings.effort is None:
+            fast = self._highest(Effort.FAST, cap, means.event_bytes_h, frame_bytes_h, share)
+            small = self._highest(Effort.SMALL, cap, means.event_bytes_h, frame_bytes_h, share)
+            thorough = small > fast or (small is fast and self._is_thorough(fast, frame_bytes_h, conditions))
+            effort, rung = (Effort.SMALL, small) if thorough else (Effort.FAST, fast)
+        else:
+            effort = settings.effort
+            rung = self._highest(effort, cap, means.event_bytes_h, frame_bytes_h, share)
         if self._cut:
-            rung = Rung(max(Rung.CLICKS, rung - self._cut))
-            reasons.append(f"recording uses {show_share(self._own_cpu)} of a core: over its share")
-        reasons.append(_describe_link(conditions, self.settings.send))
-        reasons.append(_describe_pace(means, self._pace_bytes_h, conditions.wall_ns))
+            rung = RUNGS[max(Rung.CLICKS, rung - self._cut)]
+            grounds.append((wording.over_share, self._own_cpu))
+        grounds.append((wording.link, conditions, wording.counted(conditions.link, settings.send)))
+        grounds.append((wording.means_of, means, conditions.wall_ns))
         if why_capped and rung >= cap:
-            reasons.append(why_capped)
+            grounds.append(why_capped)
         elif rung < TOP:
-            reasons.append(self._describe_next(rung, effort, means, share))
+            above = RUNGS[rung + 1]
+            price = self.prices.of(above, effort)
+            bytes_h = frame_bytes_h if above >= FIRST_WITH_FRAMES else means.event_bytes_h
+            bytes_lack = price.size_bytes * CLIMB_RATIO > bytes_h
+            grounds.append((partial(wording.next_rung, bytes_lack=bytes_lack), above, price, share))
         return self._make(rung, effort, conditions)
 
-    def _cap(self, conditions: Conditions) -> tuple[Rung, str]:
+    # -- showing ----------------------------------------------------------------------------------------------------
+
+    def outlook(self, wall_ns: int, **spans: tuple[int, int]) -> dict[str, float | None]:
+        """Return the pace, for people: bytes an hour of activity, expected hours, and how far an even pace would be.
+
+        Args:
+            wall_ns: now. spans: by name, when a day or period began and ends; the answer has NAME_even_ratio for each.
+        """
+        means = self._means
+        found: dict[str, float | None] = {"bytes_h": None, "hours": None}
+        if means is not None and means.frame_bytes_h < inf:
+            found = {"bytes_h": means.frame_bytes_h, "hours": means.hours}
+        for name, (start_ns, end_ns) in spans.items():
+            whole = self.habits.expected_hours(start_ns, end_ns)
+            found[f"{name}_even_ratio"] = self.habits.expected_hours(start_ns, wall_ns) / whole if whole else None
+        return found
+
+    def energy(self, conditions: Conditions) -> dict[str, float | None]:
+        """Return what recording takes of the machine and what it may, for people."""
+        return {
+            "cpu_ratio": self._own_cpu if conditions.own_cpu_ratio is not None else None,
+            "cpu_share": self._cpu_share(conditions),
+            "wakeups_s": conditions.wakeups_s,
+            "wakeups_limit": self.settings.wakeups_s,
+        }
+
+    # -- the parts of a decision ------------------------------------------------------------------------------------
+
+    def _cap(self, conditions: Conditions) -> tuple[Rung, Ground]:
         """Return the highest rung that the conditions permit at any price, and why no higher."""
         if not self.settings.screens:
             return Rung.EVENTS, "screenshots are switched off in the configuration"
         if self._below_screens_floor:
-            floor = show_share(self.settings.screens_floor)
-            return Rung.EVENTS, f"the battery is below {floor}: no screenshots"
+            return Rung.EVENTS, (wording.below_screens_floor, self.settings.screens_floor)
         if conditions.power_warning and conditions.on_battery:
             return Rung.EVENTS, "the system calls the battery low: no screenshots"
+        if conditions.lid_closed and conditions.on_battery:
+            return Rung.EVENTS, "the lid is closed, on battery: no screenshots, and nothing is sent"
         if conditions.idle:
             return IDLE_RUNG, "nobody is at work, so that a film or a clock costs nothing"
         if conditions.spool_ratio > 0.9:
-            return Rung.EVENTS, f"the spool is {show_share(conditions.spool_ratio)} full: no screenshots"
+            return Rung.EVENTS, (wording.spool_full, conditions.spool_ratio)
         return TOP, ""
 
     def _pace(self, conditions: Conditions) -> Pace:
@@ -278,77 +329,38 @@ class Governor:
             daily_bytes=daily,
         )
 
-    def _highest(self, effort: Effort, cap: Rung, means: Pace, share: float) -> Rung:
+    def _highest(self, effort: Effort, cap: Rung, event_bytes_h: float, frame_bytes_h: float, share: float) -> Rung:
         """Return the highest rung up to `cap` that bytes and CPU can pay with this effort."""
         current = self.plan.rung if self.plan is not None else Rung.NOTHING
         cpu_s = share * 3600
+        costs = self.prices.costs(effort)
         for rung in range(cap, Rung.CLICKS, -1):
-            price = self.prices.of(RUNGS[rung], effort)
+            size_bytes, rung_cpu_s = costs(rung)
             ratio = STAY_RATIO if rung <= current else CLIMB_RATIO
-            bytes_h = means.frame_bytes_h if rung >= FIRST_WITH_FRAMES else means.event_bytes_h
-            if price.size_bytes * ratio <= bytes_h and price.cpu_s * ratio <= cpu_s:
+            bytes_h = frame_bytes_h if rung >= FIRST_WITH_FRAMES else event_bytes_h
+            if size_bytes * ratio <= bytes_h and rung_cpu_s * ratio <= cpu_s:
                 return RUNGS[rung]
         return Rung.CLICKS
 
-    def _prefers(self, effort: Effort, best: Mapping[Effort, Rung], means: Pace, conditions: Conditions) -> bool:
-        """Tell whether, of two efforts that reach the same rung, this is the one to take."""
-        rung = best[effort]
-        thrifty = effort is Effort.SMALL
+    def _is_thorough(self, rung: Rung, frame_bytes_h: float, conditions: Conditions) -> bool:
+        """Tell whether, of two efforts that reach the same rung, the thorough one is to be taken."""
         if conditions.on_battery or rung < FIRST_WITH_FRAMES:
-            return not thrifty
+            return False
         ratio = LAVISH_RATIO * (1.2 if self.plan is not None and self.plan.effort is Effort.SMALL else 1.0)
-        scarce = means.frame_bytes_h < ratio * self.prices.of(rung, Effort.FAST).size_bytes
-        return thrifty is scarce
+        return frame_bytes_h < ratio * self.prices.of(rung, Effort.FAST).size_bytes
 
-    def _describe_next(self, rung: Rung, effort: Effort, means: Pace, share: float) -> str:
-        above = RUNGS[rung + 1]
-        price = self.prices.of(above, effort)
-        bytes_h = means.frame_bytes_h if above >= FIRST_WITH_FRAMES else means.event_bytes_h
-        if price.size_bytes * CLIMB_RATIO > bytes_h:
-            return f"{IN_WORDS[above]!r} would cost {show_size(price.size_bytes)} an hour"
-        return (
-            f"{IN_WORDS[above]!r} would take {show_share(price.cpu_s / 3600)} of a core; {show_share(share)} is allowed"
-        )
+
+def _halves(conditions: Conditions) -> tuple[str, ...]:
+    """Return what halves the share of the processor, each."""
+    if not (conditions.power_saver or conditions.hot or (conditions.load_ratio or 0) > BUSY_LOAD):
+        return ()
+    halves = (
+        (conditions.power_saver, "power saver"),
+        (conditions.hot, "hot"),
+        ((conditions.load_ratio or 0) > BUSY_LOAD, "the machine is busy"),
+    )
+    return tuple(words for holds, words in halves if holds)
 
 
 def _counted(link: str) -> str:
     return "metered" if link == "unknown" else link
-
-
-def _stops(conditions: Conditions) -> list[str]:
-    """Return what orders that nothing be recorded."""
-    return [
-        words
-        for holds, words in (
-            (not conditions.consented, "there is no consent"),
-            (conditions.paused, "paused"),
-            (conditions.locked, "the screen is locked"),
-            (conditions.asleep, "the machine goes to sleep"),
-        )
-        if holds
-    ]
-
-
-def _describe_link(conditions: Conditions, send: Mapping[str, Upload]) -> str:
-    link = conditions.link
-    if link == "offline":
-        return "offline: what is recorded waits"
-    called = "unknown whether metered, so treated as metered" if link == "unknown" else link
-    named = f"{called} ({conditions.network})" if conditions.network else called
-    upload = send.get(_counted(link), Upload.ALL)
-    if upload is Upload.ALL:
-        return f"network: {named}"
-    waits = "screenshots wait" if upload is Upload.EVENTS else "everything waits"
-    return f"network: {named}, {waits}"
-
-
-def _describe_pace(means: Pace, bytes_h: float, wall_ns: int) -> str:
-    purse = means.purse
-    if purse is None:
-        return "no byte budget" if bytes_h == inf else "held by the rate ceiling"
-    until = show_duration(timedelta(hours=max(0, purse.end_wall_ns - wall_ns) / NS_PER_HOUR))
-    span = "today" if purse.span is Span.DAY else "this billing period"
-    return (
-        f"{show_size(max(0, purse.left_bytes))} of {show_size(purse.limit_bytes)} left {span}, "
-        f"for some {means.hours:.0f} h of activity in {until}: {show_size(max(0.0, bytes_h))} an hour"
-    )

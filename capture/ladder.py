@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cache
 
 
 class Rung(IntEnum):
@@ -112,6 +113,7 @@ class Plan:
         return words + sent[self.upload]
 
 
+@cache
 def plan_of(
     rung: Rung,
     *,

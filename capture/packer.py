@@ -6,7 +6,7 @@ Encoding and sealing happen in one step and in memory, so that nothing readable 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from capture.recorder import Draft
 from codec.chunk import Body, encode_body, seal_chunk
@@ -59,14 +59,20 @@ class Packed:
 
     Attributes:
         chunk: the sealed bytes. value: see VALUE_ACTIONS.
-        raw_bytes, encoded_bytes: its content in memory and as encoded, before the seal.
+        body: its content, encoded and not yet sealed, for the person's own copy.
+        raw_bytes: its content in memory.
     """
 
     chunk_id: ChunkId
     chunk: bytes
     value: int
     raw_bytes: int
-    encoded_bytes: int
+    body: bytes = field(repr=False)
+
+    @property
+    def encoded_bytes(self) -> int:
+        """The length of the body."""
+        return len(self.body)
 
 
 def pack_draft(draft: Draft, chunk_id: ChunkId, *, wall_t0_ns: int, thinning: Thinning, stamp: Stamp) -> Packed:
@@ -157,4 +163,4 @@ def _seal(body: Body, chunk_id: ChunkId, value: int, raw_bytes: int, stamp: Stam
         expires_s=body.meta.expires_s,
         value=value,
     )
-    return Packed(chunk_id, chunk, value, raw_bytes, len(encoded))
+    return Packed(chunk_id, chunk, value, raw_bytes, encoded)

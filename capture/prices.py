@@ -7,7 +7,7 @@ one of each rung's own. So a rung that was never tried is priced from its neighb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import exp, log
 from typing import Any, NamedTuple
 
@@ -130,12 +130,19 @@ class Account:
     def pay(self, amount: float, *, least_hours: float) -> None:
         """Note what it cost, and learn once it was for `least_hours`."""
         self.paid += amount
-        hours = sum(bought for _, bought in self.hours.values())
+        hours = 0.0
+        for _, bought in self.hours.values():
+            hours += bought
         if hours < least_hours:
             return
-        expected = {key: prior * bought * self.learned.factor(key) for key, (prior, bought) in self.hours.items()}
-        total = sum(expected.values())
-        self.learned.learn(self.paid / total, {key: part / total for key, part in expected.items()}, hours)
+        if len(self.hours) == 1:
+            ((key, (prior, bought)),) = self.hours.items()
+            expected_amount = prior * bought * self.learned.factor(key)
+            self.learned.learn(self.paid / expected_amount, {key: 1.0}, hours)
+        else:
+            expected = {key: prior * bought * self.learned.factor(key) for key, (prior, bought) in self.hours.items()}
+            total = sum(expected.values())
+            self.learned.learn(self.paid / total, {key: part / total for key, part in expected.items()}, hours)
         self.hours.clear()
         self.paid = 0.0
 
@@ -160,6 +167,18 @@ class Prices:
         event_bytes *= self.events.learned.factor(event_key)
         frame_bytes *= self.frames.learned.factor(key)
         return Price(event_bytes, frame_bytes, event_bytes + frame_bytes, cpu_s * self.cpu.learned.factor(key))
+
+    def costs(self, effort: Effort) -> Callable[[int], tuple[float, float]]:
+        """Return what tells, of a rung, what `of` tells: bytes of everything, and CPU seconds."""
+        priors = PRIORS[effort]
+        events, frames, cpu = self.events.learned, self.frames.learned, self.cpu.learned
+
+        def cost(rung: int) -> tuple[float, float]:
+            event_bytes, frame_bytes, cpu_s, event_key, key = priors[rung]
+            size_bytes = event_bytes * events.factor(event_key) + frame_bytes * frames.factor(key)
+            return size_bytes, cpu_s * cpu.factor(key)
+
+        return cost
 
     def bought(self, rung: Rung, effort: Effort, active_s: float) -> None:
         """Note that so many seconds of activity were recorded on a rung."""

@@ -117,6 +117,23 @@ class Recorder:
         self._code.append(code)
         self._slot.append(slot)
 
+    def retract_keys(self, since_ms: int) -> int:
+        """Take back the open draft's key events from a moment on (it turned out that they were a secret's).
+
+        Args:
+            since_ms: source clock.
+
+        Returns:
+            How many.
+        """
+        kept = len(self._key_t)
+        while kept and self._key_t[kept - 1] >= since_ms:
+            kept -= 1
+        retracted = len(self._key_t) - kept
+        for column in (self._key_t, self._down, self._code, self._slot):
+            del column[kept:]
+        return retracted
+
     def row(self, t_ms: int, kind: str, fields: Mapping[str, Scalar], *, lasting: bool = False) -> None:
         """Record a rare event.
 

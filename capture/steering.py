@@ -32,10 +32,19 @@ class Steering:
         governor: decides.
         observe: returns the conditions now.
         apply: called with each plan that differs from the one before; first with the first.
+        clock_ns: the monotonic clock that the governor's dwell times go by.
     """
 
-    def __init__(self, governor: Governor, *, observe: Callable[[], Conditions], apply: Callable[[Plan], None]) -> None:
+    def __init__(
+        self,
+        governor: Governor,
+        *,
+        observe: Callable[[], Conditions],
+        apply: Callable[[Plan], None],
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._governor = governor
+        self.clock_ns = clock_ns
         self._observe = observe
         self._apply = apply
         self._recheck: asyncio.TimerHandle | None = None
@@ -70,7 +79,7 @@ class Steering:
     def _ask(self) -> None:
         self._asked = False
         if self._since_ns is not None:
-            self._count_activity(time.monotonic_ns())
+            self._count_activity(self.clock_ns())
         before = self.plan
         self._decision = self._decide()
         if self.plan != before:
@@ -78,7 +87,7 @@ class Steering:
         self._arm()
 
     def _decide(self) -> Decision[Plan]:
-        return self._governor.decide(time.monotonic_ns(), self._observe())
+        return self._governor.decide(self.clock_ns(), self._observe())
 
     def _arm(self) -> None:
         if self._recheck is not None:
@@ -86,12 +95,12 @@ class Steering:
             self._recheck = None
         due_ns = self._governor.recheck_ns
         if due_ns is not None:
-            wait_s = max(0.1, (due_ns - time.monotonic_ns()) / NS_PER_S)
+            wait_s = max(0.1, (due_ns - self.clock_ns()) / NS_PER_S)
             self._recheck = asyncio.get_running_loop().call_later(wait_s, self._ask)
 
     def activity(self, active: bool) -> None:
         """The person began to do something, or has stopped for a while."""
-        now_ns = time.monotonic_ns()
+        now_ns = self.clock_ns()
         if self._since_ns is not None:
             self._count_activity(now_ns)
         self._since_ns = now_ns if active else None
@@ -110,7 +119,7 @@ class Steering:
             event_bytes, frame_bytes: sealed.
         """
         if self._since_ns is not None:
-            self._count_activity(time.monotonic_ns())
+            self._count_activity(self.clock_ns())
         cpu_s = time.process_time()
         self._governor.paid(
             event_bytes=1.1 * event_bytes,

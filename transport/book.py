@@ -47,9 +47,12 @@ class Book:
 
     def add(self, day: int, link: Link, count: int) -> None:
         """Count bytes (negative: give back) in a day."""
-        by_link = self.days.setdefault(day, {})
+        by_link = self.days.get(day)
+        if by_link is None:
+            by_link = self.days[day] = {}
         by_link[link] = by_link.get(link, 0) + count
-        if self.period[0] <= day < self.period[1]:
+        first, after = self.period
+        if first <= day < after:
             self._count(day, link, count)
 
     def _count(self, day: int, link: Link, count: int) -> None:

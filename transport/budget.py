@@ -119,6 +119,9 @@ class Budget:
         self._caps = [
             (span, scope, limit) for scope in SCOPES for span in Span if (limit := limits.of(span, scope)) is not None
         ]
+        self._caps_of = {
+            link: [cap for cap in self._caps if cap[1] is None or cap[1] is link] for link in COUNTED_LINKS
+        }
         self.calendar = Calendar(limits.time_zone, limits.billing_day)
         self._steady_calendar = Calendar(limits.time_zone, limits.billing_day)  # each caches its own day
         self.wall = Book(self.calendar, {})
@@ -219,13 +222,13 @@ class Budget:
         if link is Link.OFFLINE:
             return Refusal(("there is no network",), wall_ns)
         counted = link.counted_as
-        called = f"{link} (treated as metered)" if link is Link.UNKNOWN else str(link)
         sendable = self.limits.sendable.get(counted, Sendable.ALL)
-        if sendable is Sendable.NOTHING:
-            return Refusal((f"nothing may go over a link that is {called}",), wall_ns)
-        if sendable is Sendable.EVENTS and not events_only:
-            return Refusal((f"only events may go over a link that is {called}",), wall_ns)
-        wait_ns = self.calendar.wait_for_window_ns(wall_ns, self.limits.windows)
+        if sendable is Sendable.NOTHING or (sendable is Sendable.EVENTS and not events_only):
+            called = f"{link} (treated as metered)" if link is Link.UNKNOWN else str(link)
+            what = "nothing" if sendable is Sendable.NOTHING else "only events"
+            return Refusal((f"{what} may go over a link that is {called}",), wall_ns)
+        windows = self.limits.windows
+        wait_ns = self.calendar.wait_for_window_ns(wall_ns, windows) if windows else 0
         if wait_ns:
             return Refusal(("outside the upload windows",), wall_ns + wait_ns)
         reasons: list[str] = []
@@ -236,12 +239,12 @@ class Budget:
         if self.lock is not None and self._is_locked():
             reasons.append(self.lock.reason)
             retry_ns = max(retry_ns, self.calendar.start_ns(self.lock.after_day))
-        left = UNLIMITED
-        for standing in self._standings(counted):
-            left = min(left, standing.limit - standing.used)
-            if standing.used + size_bytes > standing.limit:
-                reasons.append(_exceeded(standing, size_bytes))
-                retry_ns = max(retry_ns, standing.end_wall_ns)
+        left = self._left(counted)
+        if size_bytes > left:
+            for standing in self._standings(counted):
+                if standing.used + size_bytes > standing.limit:
+                    reasons.append(_exceeded(standing, size_bytes))
+                    retry_ns = max(retry_ns, standing.end_wall_ns)
         if reasons:
             return Refusal(tuple(dict.fromkeys(reasons)), retry_ns, 0 if self._is_locked() else max(0, left))
         wait_ns = self._wait_for_rate_ns(size_bytes)
@@ -250,15 +253,28 @@ class Budget:
             return Refusal((f"the rate is held at {rate * 8 / 1000:.6g} kbit/s",), wall_ns + wait_ns, left)
         return None
 
+    def _left(self, link: Link) -> int:
+        """Return what every limit of a class of links leaves by both clocks; negative where one is exceeded."""
+        wall, steady = self.wall, self.steady
+        left = UNLIMITED
+        for span, scope, limit in self._caps_of[link]:
+            if span is Span.DAY:
+                by_wall, by_steady = wall.in_day[scope], steady.in_day[scope]
+            else:
+                by_wall, by_steady = wall.in_month[scope], steady.in_month[scope]
+            rest = limit - (by_wall if by_wall > by_steady else by_steady)
+            if rest < left:
+                left = rest
+        return left
+
     def _standings(self, link: Link) -> list[Standing]:
         """Return what limits a class of links, by each of the two clocks."""
         shift_ns = self.clock.offset_ns
         wall, steady = self.wall, self.steady
         found = []
-        for span, scope, limit in self._caps:
-            if scope is None or scope is link:
-                found.append(Standing(span, scope, wall.used(span, scope), limit, wall.end_ns(span)))
-                found.append(Standing(span, scope, steady.used(span, scope), limit, steady.end_ns(span) + shift_ns))
+        for span, scope, limit in self._caps_of[link]:
+            found.append(Standing(span, scope, wall.used(span, scope), limit, wall.end_ns(span)))
+            found.append(Standing(span, scope, steady.used(span, scope), limit, steady.end_ns(span) + shift_ns))
         return found
 
     def standings(self) -> list[Standing]:
@@ -330,11 +346,13 @@ class Budget:
         if outstanding.origin is not None:
             key = (outstanding.origin, lease.link)
             self.unplaced[key] = self.unplaced.get(key, 0) + used_bytes
-        kinds = self.kinds.setdefault(self.wall.day, dict.fromkeys(KINDS, 0))
-        for kind, count in zip(
-            KINDS, (events_bytes, screens_bytes, used_bytes - events_bytes - screens_bytes), strict=True
-        ):
-            kinds[kind] += count
+        kinds = self.kinds.get(self.wall.day)
+        if kinds is None:
+            kinds = self.kinds[self.wall.day] = dict.fromkeys(KINDS, 0)
+        events, screens, other = KINDS
+        kinds[events] += events_bytes
+        kinds[screens] += screens_bytes
+        kinds[other] += used_bytes - events_bytes - screens_bytes
         if self._level_mono_ns is not None:
             self._level_bytes -= difference
 
@@ -352,7 +370,7 @@ class Budget:
         sendable = self.limits.sendable.get(link.counted_as, Sendable.ALL)
         if link is Link.OFFLINE or sendable is Sendable.NOTHING or self._is_locked():
             return 0
-        return min((standing.left_bytes for standing in self._standings(link.counted_as)), default=UNLIMITED)
+        return max(0, self._left(link.counted_as))
 
     def forecast_month(self) -> int:
         """Return the bytes of this billing period at its end, if its days go on like those of the last four weeks."""
@@ -388,6 +406,8 @@ class Budget:
             by_kind=by_kind,
             left_bytes={link: self.left_bytes(link) for link in Link},
             notes=self._notes(),
+            day_start_wall_ns=self.calendar.start_ns(book.day),
+            period_start_wall_ns=self.calendar.start_ns(first),
         )
 
     def _notes(self) -> tuple[str, ...]:

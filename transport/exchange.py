@@ -19,8 +19,8 @@ from transport.errors import QuotaExceeded, StorageFailed, TooLarge
 from transport.limits import Link
 from transport.messages import Malformed, digest_of, parse_answer, up_topic
 from transport.mqtt import NO_SUBSCRIBER, Connection
-from transport.session import ANY_SIZE, HasSize, Session
-from transport.spool import Entry, Gap, Spool
+from transport.session import HasSize, Session
+from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
 from transport.tariff import Tariff, loss_ratio
 
 GUARD_STEP_S = 0.02
@@ -70,7 +70,7 @@ class Parts:
         sending (None = unknown).
     """
 
-    spool: Spool
+    spool: Waiting
     session: Session
     totals: Totals
     permit: Callable[[], Permit]
@@ -90,7 +90,7 @@ class Exchange:
         self._connection = connection
         self._account = account
         self._topic = up_topic(parts.session.device)
-        self._sending = asyncio.Event()
+        self._moved = asyncio.Event()  # a chunk began to be sent, or was sent
         self._counts = connection.tcp_info() is not None
         self._value = EVENTS_VALUE  # of what was begun last
 
@@ -136,6 +136,8 @@ class Exchange:
             if stay_s <= 0:
                 return
             await self._wait("idle", stay_s if next_s is None else min(stay_s, next_s))
+        if parts.totals.unheard and self._account.meter.sending:
+            self._connection.abort("no collector listens at the broker")  # what is still to be sent would be in vain
 
     async def _choose(self, permit: Permit, wall_ns: int, now_ns: int) -> HasSize | None:
         parts = self._parts
@@ -189,7 +191,7 @@ class Exchange:
         self._account.meter.start(chunk_id, cost)
         self._account.note_kind(chosen.value, len(chunk))
         self._value = chosen.value
-        self._sending.set()
+        self._moved.set()
         parts.session.start(chosen, digest_of(chunk), time.monotonic_ns())
         parts.totals.sent_chunks += 1
         tasks.create_task(self._publish(chosen, chunk), name=f"publish {chunk_id}")
@@ -216,6 +218,7 @@ class Exchange:
         finally:
             self._look()
             self._account.meter.done(chunk_id)
+            self._moved.set()
             parts.changed.set()
         await self._account.settle()
 
@@ -253,19 +256,19 @@ class Exchange:
         return Tariff(len(self._topic), self._connection.path, self._connection.mqtt5, loss)
 
     async def _watch_the_count(self) -> None:
-        """While something is being sent, keep the leases ahead of it, and hand over what they cover; or cut."""
+        """While something is being sent, keep the leases ahead of it, and hand over what they cover; or cut.
+
+        What TCP sends again is told by no event, so the count is looked at again and again; but once everything is sent
+        and acknowledged, it cannot rise until the next chunk, however long the broker takes to answer.
+        """
         if not self._counts:
             return  # the system does not count: bounds have to do, and are charged in full
         self._connection.hold()
         meter = self._account.meter
         while True:
-            await self._sending.wait()
             self._look()
-            if not meter.sending:
-                self._sending.clear()
-                continue
             pause_s = GUARD_STEP_S if self._connection.held else WAIT_STEP_S
-            if self._connection.held or meter.free < 0:
+            if meter.sending and (self._connection.held or meter.free < 0):
                 try:
                     await self._account.extend(link=self._parts.permit().link, value=self._value)
                 except QuotaExceeded as error:
@@ -275,7 +278,11 @@ class Exchange:
                     pause_s = max(pause_s, min(1.0, (error.retry_wall_ns - time.time_ns()) / 1e9))
                 self._look()
                 self._connection.hand_over(self._tariff().affordable(meter.free))
-            await asyncio.sleep(pause_s)
+            self._moved.clear()
+            calm = not meter.sending or self._connection.at_rest(meter.sending)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if calm else pause_s):
+                    await self._moved.wait()
 
     def _look(self) -> None:
         """Tell the meter what the kernel counts now."""

@@ -2,10 +2,11 @@
 
 An answer goes to `modicum/v1/<device>/ack`, as msgpack:
 
-    {"v": 1, "e": epoch, "a": [[seq, digest], …], "n": [[digest, code, retry_s], …]}
+    {"v": 1, "e": epoch, "a": [[seq, digest], …], "n": [[digest, code, retry_s], …], "d": [digest, …]}
 
 `a` names archived chunks; `digest` is the first 8 bytes of the SHA-256 of what is in the archive, so that a device frees only
-what really lies there. `n` names chunks that were refused, by digest alone, since a malformed one has no readable id.
+what really lies there. `n` names payloads that were refused, by digest alone, since a malformed one has no readable id. `d` (left
+away when empty) names payloads that were no chunks, a tombstone for one, and were carried out.
 Answers are idempotent; one that gets lost makes the device send again, and the collector answer again.
 """
 
@@ -37,7 +38,10 @@ class Malformed(TransportError):
 
 
 class NackCode(IntEnum):
-    """Why a chunk was not archived. The device gives it up, but for LATER."""
+    """Why a payload was not taken. The device gives the chunk up, but for those in KEPT.
+
+    A code that this build does not know means LATER to it: nothing is given up for a reason that nobody here can read.
+    """
 
     TOO_LARGE = 1
     BAD_SIGNATURE = 2
@@ -47,6 +51,19 @@ class NackCode(IntEnum):
     MALFORMED = 6
     WRONG_DEVICE = 7  # the topic names another device than the chunk
     CONFLICT = 8  # the archive holds something else under this id
+    REVOKED = 9  # the archive's owner has ended what this device, or this key of it, may do
+    EXPIRED = 10  # the day is over until which it might be kept
+
+    @classmethod
+    def _missing_(cls, value: object) -> NackCode | None:
+        return cls.LATER if type(value) is int and 0 < value < 1 << 16 else None
+
+
+KEPT = frozenset({NackCode.LATER, NackCode.UNKNOWN_KEY, NackCode.REVOKED})
+"""Whoever runs the archive can undo these (enrol the device, lift the revocation): the device keeps the chunk and asks again."""
+
+GONE = frozenset({NackCode.ERASED, NackCode.EXPIRED})
+"""Nothing of such a chunk may be kept, not even in the quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +77,12 @@ class Nack:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a collector tells a device. epoch: of `acks`. acks: (seq, digest). nacks: refusals."""
+    """What a collector tells a device. epoch: of `acks`. acks: (seq, digest). nacks: refusals. done: digests, see the module."""
 
     epoch: int
     acks: tuple[tuple[int, bytes], ...] = ()
     nacks: tuple[Nack, ...] = ()
+    done: tuple[bytes, ...] = ()
 
 
 def up_topic(device: str) -> str:
@@ -96,16 +114,15 @@ def digest_of(chunk: bytes) -> bytes:
 
 def pack_answer(answer: Answer) -> bytes:
     """Return an answer's payload."""
-    return bytes(
-        msgpack.packb(
-            {
-                "v": VERSION,
-                "e": answer.epoch,
-                "a": [[seq, digest] for seq, digest in answer.acks],
-                "n": [[nack.digest, int(nack.code), nack.retry_s] for nack in answer.nacks],
-            }
-        )
-    )
+    fields: dict[str, object] = {
+        "v": VERSION,
+        "e": answer.epoch,
+        "a": [[seq, digest] for seq, digest in answer.acks],
+        "n": [[nack.digest, int(nack.code), nack.retry_s] for nack in answer.nacks],
+    }
+    if answer.done:
+        fields["d"] = list(answer.done)
+    return bytes(msgpack.packb(fields))
 
 
 def parse_answer(payload: bytes) -> Answer:
@@ -124,7 +141,8 @@ def parse_answer(payload: bytes) -> Answer:
         nacks = tuple(
             Nack(_digest(digest), NackCode(code), _number(retry_s, 31)) for digest, code, retry_s in fields["n"]
         )
-        return Answer(_number(fields["e"], 32), acks, nacks)
+        done = tuple(map(_digest, fields.get("d", ())))
+        return Answer(_number(fields["e"], 32), acks, nacks, done)
     except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise Malformed(f"not an answer: {error}") from error
 

@@ -67,9 +67,9 @@ class Meter:
         self._sending.pop(key, None)
 
     @property
-    def sending(self) -> bool:
-        """Tell whether something is being sent."""
-        return bool(self._sending)
+    def sending(self) -> int:
+        """Return how many things are being sent."""
+        return len(self._sending)
 
     @property
     def left(self) -> int:

@@ -151,6 +151,16 @@ class Connection:
         """Admit so many bytes more than the kernel has been handed so far."""
         self._client.hand_over(size_bytes)
 
+    def at_rest(self, published: int) -> bool:
+        """Tell whether nothing more goes out by itself: all was sent, TCP has it acknowledged, only the broker's answers lack.
+
+        Args:
+            published: how many `publish` calls of QoS 1 wait; one that has not begun to write yet does not count as sent.
+        """
+        info = self._client.tcp_info()
+        begun = len(self._client.pending) >= published
+        return begun and info is not None and info.at_rest and not self._client.paho.want_write()
+
     def abort(self, reason: str) -> None:
         """Close by RST: what the kernel has not sent yet is dropped. Everything that waits fails with `reason`."""
         self._client.abort(reason)

@@ -28,8 +28,8 @@ from transport.limits import Link
 from transport.messages import ack_topic, up_topic
 from transport.metering import MARGIN_BYTES
 from transport.mqtt import Connection, Dialer
-from transport.session import ANY_SIZE, HasSize, Session, SessionLimits, backoff_s
-from transport.spool import Entry, Gap, Spool
+from transport.session import HasSize, Session, SessionLimits, backoff_s
+from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
 from transport.tariff import LOSS_SAMPLE_BYTES, Tariff
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class Publisher:
     def __init__(
         self,
         settings: PublisherSettings,
-        spool: Spool,
+        spool: Waiting,
         ledger: Ledger,
         *,
         conditions: Callable[[], Permit],
@@ -349,7 +349,7 @@ class Publisher:
         self._on_progress(
             Progress(
                 state,
-                reasons,
+                reasons or ((self._session.unwelcome,) if self._session.unwelcome else ()),
                 retry_wall_ns,
                 waiting_chunks=usage.chunks,
                 waiting_bytes=usage.live_bytes,

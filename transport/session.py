@@ -1,7 +1,10 @@
 """Pure: which chunk a device sends next: the window, repetitions, and what the collector's answers mean.
 
-State: the chunks that were sent and not answered (at most `window`), those that are put off until a moment, and the measured
-time of an answer. Nothing here counts bytes or knows the budget.
+State: the chunks that were sent and not answered (at most `window`), those that are put off until a moment, the measured
+time of an answer, and whether the collector knows this device. Nothing here counts bytes or knows the budget.
+
+A collector that does not know the device, or has it revoked, says the same of every chunk. None is given up for that; but
+until the pause it asked for is over nothing is sent, and then one chunk tries for all.
 
 A chunk's life, as a table that tests walk: TRANSITIONS.
 """
@@ -14,13 +17,22 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from codec.model import ChunkId
-from transport.messages import Answer, NackCode
+from transport.messages import KEPT, Answer, NackCode
+from transport.spooled import ANY_SIZE
 
 if TYPE_CHECKING:
     import random
 
 SECOND_NS = 1_000_000_000
-ANY_SIZE = 1 << 62
+
+ORDERS = 1 << 32
+"""The epoch of ids that name no chunk but an order (a tombstone): no chunk's epoch is so large."""
+
+UNWELCOME = {
+    NackCode.UNKNOWN_KEY: "the archive does not know this device's key: enrol it, with `modicum enrol`",
+    NackCode.REVOKED: "the archive's owner has revoked this device or its key: ask them",
+}
+"""What a refusal of every chunk means to the person."""
 
 
 class HasSize(Protocol):
@@ -125,7 +137,10 @@ class Session:
         self._answer_s: float | None = None  # smoothed, RFC 6298
         self._deviation_s = 0.0
         self._fresh_turn = True
+        self._closed_until_ns = 0
         self.resends = 0
+        self.unwelcome = ""
+        """Why the collector takes nothing from this device, in words; "" when it does, as far as one knows."""
 
     @property
     def in_flight(self) -> int:
@@ -154,6 +169,8 @@ class Session:
         flying = [flight for flight in self._flights.values() if flight.phase is not Phase.PUT_OFF]
         if not flying:
             return True
+        if self.unwelcome:
+            return False
         total = sum(flight.size_bytes for flight in flying)
         return len(flying) < self.limits.window and total + size_bytes <= self.limits.window_bytes
 
@@ -166,6 +183,8 @@ class Session:
             now_ns: monotonic. fresh: ready chunks that the session does not know, the most urgent first.
             min_value: repetitions of chunks worth less wait. max_bytes: and those of larger ones.
         """
+        if now_ns < self._closed_until_ns:
+            return None
         again = self._due(now_ns, min_value, max_bytes)
         new = next((entry for entry in fresh if entry.chunk_id not in self._flights), None)
         if new is not None and not self.room(new.size_bytes):
@@ -179,7 +198,9 @@ class Session:
         return again
 
     def next_due_ns(self, now_ns: int) -> int | None:
-        """Return when the next repetition becomes due after now, or None when none will."""
+        """Return when the next repetition becomes due after now (or anything at all may be sent), or None when none will."""
+        if now_ns < self._closed_until_ns:
+            return self._closed_until_ns
         moments = [flight.due_ns for flight in self._flights.values() if flight.phase is not Phase.SENDING]
         return min((moment for moment in moments if moment > now_ns), default=None)
 
@@ -242,14 +263,25 @@ class Session:
                 self._move(chunk_id, "answered", flight)
                 archived.append(chunk_id)
         by_digest = {flight.digest: flight for flight in self._flights.values()}
+        for digest in answer.done:
+            flight = by_digest.get(digest)
+            if flight is not None and flight.chunk_id.epoch == ORDERS:
+                self._move(flight.chunk_id, "answered", by_digest.pop(digest))
+                archived.append(flight.chunk_id)
+        if archived:
+            self.unwelcome, self._closed_until_ns = "", 0
+            by_digest = {flight.digest: flight for flight in self._flights.values()}
         for nack in answer.nacks:
             flight = by_digest.pop(nack.digest, None)  # whoever answers may name a chunk twice: the first counts
             if flight is None:
                 continue
-            if nack.code is NackCode.LATER:
+            if nack.code in KEPT:
                 pause_s = max(nack.retry_s, 1) * (1 + self._rng.random())
-                self._move(flight.chunk_id, "later", replace(flight, due_ns=now_ns + int(pause_s * SECOND_NS)))
+                due_ns = now_ns + int(pause_s * SECOND_NS)
+                self._move(flight.chunk_id, "later", replace(flight, due_ns=due_ns))
                 put_off.append(flight.chunk_id)
+                if nack.code in UNWELCOME:
+                    self.unwelcome, self._closed_until_ns = UNWELCOME[nack.code], due_ns
             else:
                 self._move(flight.chunk_id, "answered", flight)
                 refused.append((flight.chunk_id, nack.code.name.lower().replace("_", " ")))

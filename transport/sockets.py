@@ -68,14 +68,16 @@ class ResumingContext(ssl.SSLContext):
 
 
 def tls_context(tls: Tls) -> ResumingContext:
-    """Return how to speak TLS 1.3, and nothing below it, with a broker whose certificate and name are verified.
+    """Return how to speak TLS 1.3, and nothing below it, with a broker whose certificate and name are verified, but for `anyone`.
 
     Raises:
         OSError, ssl.SSLError: a file cannot be read, or is not what it should be.
     """
     context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if tls.ca_file is None:
+    if tls.anyone:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    elif tls.ca_file is None:
         context.load_default_certs()
     else:
         context.load_verify_locations(tls.ca_file)

@@ -40,7 +40,7 @@ from transport.fs import Files
 from transport.segment import Record, Segment
 from transport.segment_format import Mark
 from transport.shelf import Shelf
-from transport.spooled import Entry, Gap, SpoolUsage, WhenFull
+from transport.spooled import ANY_SIZE, Entry, Gap, SpoolUsage, WhenFull
 
 __all__ = ["Entry", "Gap", "Spool", "SpoolUsage", "WhenFull"]
 
@@ -269,7 +269,7 @@ class Spool:
         now_wall_ns: int,
         *,
         min_value: int = 0,
-        max_bytes: int = layout.MAX_PAYLOAD_BYTES,
+        max_bytes: int = ANY_SIZE,
         skip: Collection[ChunkId] = (),
         most: int = READY_BATCH,
     ) -> list[Entry]:

@@ -56,11 +56,12 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """The counters of a socket. All in bytes, but segs_out and segs_in, which count segments.
+    """The counters of a socket. All in bytes, but segs_out, segs_in and unacked, which count segments.
 
     Attributes:
         sent, received: TCP payload; `sent` includes what was sent again. retransmitted: of `sent`.
-        unsent: in the send buffer. segs_out, segs_in: with and without payload. acked: of `sent`, by the other side.
+        unsent: in the send buffer. segs_out, segs_in: with and without payload. unacked: segments that were sent and not
+        acknowledged yet. acked: of `sent`, by the other side.
     """
 
     sent: int
@@ -69,12 +70,18 @@ class TcpInfo:
     unsent: int
     segs_out: int
     segs_in: int
+    unacked: int = 0
     acked: int = 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the kernel has nothing more to send, nor to send again, of its own accord."""
+        return not self.unsent and not self.unacked
 
     @property
     def in_flight(self) -> int:
         """Return the bytes that were sent and are not acknowledged."""
-        return max(0, self.sent - self.retransmitted - self.acked)
+        return max(0, self.sent - self.retransmitted - self.acked) if self.unacked else 0
 
 
 def varint_bytes(length: int) -> int:
@@ -138,7 +145,8 @@ def parse_tcp_info(data: bytes) -> TcpInfo | None:
         return None
     acked, received, segs_out, segs_in, unsent = struct.unpack_from("=QQIII", data, 120)
     sent, retransmitted = struct.unpack_from("=QQ", data, 200)
-    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in, acked)
+    (unacked,) = struct.unpack_from("=I", data, 24)
+    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in, unacked, acked)
 
 
 def wire_bytes(info: TcpInfo, path: Path) -> int:

@@ -1,6 +1,7 @@
 """The budget's simulation: it runs the real cores, counts by true time, and its verdicts can fail."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,6 +71,31 @@ def test_the_command_prints_a_table_and_writes_its_results(tmp_path: Path) -> No
     assert done.returncode == (1 if document["broken"] else 0)
     assert len(document["households"]) == 8 * len(budget.RULES)
     assert document["rules"]["modicum"]["overruns"] == 0
+
+
+@pytest.mark.skipif(int(os.environ.get("MODICUM_SOAK", "1")) < 2, reason="compiles for half a minute: MODICUM_SOAK=2")
+def test_the_compiled_cores_give_the_same_figures_to_the_digit(tmp_path: Path) -> None:
+    pytest.importorskip("mypyc", reason="the extra `dev` is not installed")
+    found = []
+    for name, words in (("plain", []), ("compiled", ["--compiled"])):
+        out = tmp_path / f"{name}.json"
+        command = [
+            sys.executable,
+            "-m",
+            "benches.budget",
+            "--households",
+            "12",
+            "--seed",
+            "3",
+            "--json",
+            str(out),
+            *words,
+        ]
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+        found.append(json.loads(out.read_text(encoding="utf-8")))
+    plain, compiled = found
+    assert plain["households"] == compiled["households"]
+    assert compiled["cpu_s_per_year"] < plain["cpu_s_per_year"], "it runs what was compiled"
 
 
 def test_a_month_can_be_drawn(tmp_path: Path) -> None:

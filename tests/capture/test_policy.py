@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.denied import DENIED
-from capture.policy import Policy, Rules
+from capture.policy import EVERYTHING, NOTHING, STRUCTURE, Policy, Rules, Verdict, Window
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Win:
 
 
 def policy(allow: tuple[str, ...] = ("editor", "firefox*"), **rules: object) -> Policy:
-    return Policy(Rules(allow=allow, **rules), consented=True)  # type: ignore[arg-type]
+    rules.setdefault("sites", ("example.org",))
+    return Policy(Rules(allow=allow, **rules), consented=True, site_of=lambda _: "example.org")  # type: ignore[arg-type]
 
 
 def may(app: str, title: str = "", **rules: object) -> bool:
@@ -170,7 +171,7 @@ def test_a_menu_with_an_allowed_class_of_its_own_still_follows_a_denied_owner() 
 
 def test_a_menu_that_may_belong_to_a_private_window_is_hidden() -> None:
     private = Win(2, "firefox", 20, 0, title="x — Mozilla Firefox Private Browsing")
-    menu = Win(3, "firefox", 0, 0, 4, 4, override_redirect=True)
+    menu = Win(3, "firefox", 0, 0, 4, 4, override_redirect=True, owner=1)
     alone = policy().mask([Win(1, "firefox"), menu], 30, 10)
     beside = policy().mask([Win(1, "firefox"), private, menu], 30, 10)
     assert alone is not None
@@ -199,7 +200,7 @@ windows = st.lists(
     st.builds(
         Win,
         id=st.integers(1, 6),
-        app=st.sampled_from(["editor", "mail", "keepassxc", "firefox", ""]),
+        app=st.sampled_from(["editor", "mail", "chat", "keepassxc", "firefox", ""]),
         x=st.integers(-8, 24),
         y=st.integers(-8, 24),
         width=st.integers(0, 20),
@@ -218,7 +219,8 @@ windows = st.lists(
 def test_no_pixel_of_a_denied_window_is_visible_unless_an_allowed_one_covers_it(
     stack: list[Win], desktop: bool
 ) -> None:
-    hide = policy(show_desktop=desktop).mask(stack, 20, 16)
+    judge = policy(("editor", "firefox", "chat"), correspondence=("chat",), show_desktop=desktop)
+    hide = judge.mask(stack, 20, 16)
     if hide is None:
         return
     for y in range(16):
@@ -248,3 +250,86 @@ def _timed(judge: Policy, stack: list[Win]) -> float:
     began = time.perf_counter()
     judge.mask(stack, 1920, 1080)
     return time.perf_counter() - began
+
+
+def on(site: str | None, app: str = "firefox", title: str = "x", **rules: object) -> Verdict:
+    """Return the verdict on a browser's window that shows a site."""
+    given: dict[str, object] = {"allow": ("firefox",), "sites": ("example.org", "mail.example.com"), **rules}
+    judge = Policy(Rules(**given), consented=True, site_of=lambda _: site)  # type: ignore[arg-type]
+    return judge.verdict(Win(1, app, title=title)).value
+
+
+def test_a_browser_is_judged_by_its_site_and_one_that_is_not_known_stays_out() -> None:
+    assert on("example.org") == EVERYTHING
+    assert on("www.example.org") == EVERYTHING
+    assert on("EXAMPLE.org.") == EVERYTHING
+    for site in (None, "", "example.com", "badexample.org", "example.org.evil.net", "https://example.org/", "a b"):
+        assert on(site) == NOTHING, site
+    assert on("example.org", allow=()) == NOTHING, "the browser itself must be allowed"
+
+
+def test_nobody_who_knows_no_site_may_record_a_browser() -> None:
+    judge = Policy(Rules(allow=("*",), sites=("example.org",)), consented=True)
+    assert judge.verdict(Win(1, "firefox")).value == NOTHING
+    assert judge.verdict(Win(1, "editor")).value == EVERYTHING
+
+
+def test_deny_rules_of_sites_win() -> None:
+    assert on("secret.example.org", deny_sites=("secret.example.org",)) == NOTHING
+    assert on("a.example.org", deny_sites=("secret.example.org",)) == EVERYTHING
+    assert on("example.org", never_sites={"a bank": ("example.org",)}) == NOTHING
+    assert on("example.org", title="x - InPrivate") == NOTHING
+
+
+def test_a_site_that_looks_alike_in_another_alphabet_is_another_site() -> None:
+    cyrillic = "ex\N{CYRILLIC SMALL LETTER A}mple.org"
+    assert on(cyrillic) == NOTHING
+    assert on("xn--exmple-4nf.org") == NOTHING
+
+
+def test_mail_and_chat_give_structure_and_no_pixels() -> None:
+    rules = Rules(allow=("chat", "editor"), correspondence=("chat",))
+    judge = Policy(rules, consented=True)
+    assert judge.verdict(Win(1, "chat")).value == STRUCTURE
+    hide = judge.mask([Win(1, "editor", 0, 0, 10, 10), Win(2, "chat", 5, 0, 5, 10)], 10, 10)
+    assert hide is not None
+    assert hide[:, 5:].all()
+    assert not hide[:, :5].any()
+    chosen = Policy(Rules(allow=("chat",), correspondence=("chat",), content=("chat",)), consented=True)
+    assert chosen.verdict(Win(1, "chat")).value == EVERYTHING
+    assert on("mail.example.com", correspondence_sites=("mail.example.com",)) == STRUCTURE
+    known: dict[str, object] = {"correspondence_sites": ("mail.example.com",), "content": ("mail.example.com",)}
+    assert on("mail.example.com", **known) == EVERYTHING
+
+
+def test_what_the_catalogue_denies_stays_out() -> None:
+    judge = Policy(Rules(allow=("gnucash",), never={"banking": ("gnucash",)}), consented=True)
+    assert judge.verdict(Win(1, "gnucash")).reasons == ("gnucash is never recorded: banking",)
+
+
+def test_while_a_secret_is_typed_there_is_no_picture() -> None:
+    judge = policy()
+    assert judge.mask([Win(1, "editor")], 10, 10) is not None
+    judge.secret = True
+    assert judge.mask([Win(1, "editor")], 10, 10) is None
+    assert judge.verdict(Win(1, "editor")).value.events, "the pointer goes on"
+
+
+def test_a_browsers_dialogue_has_the_site_of_its_window() -> None:
+    def site_of(window: Window) -> str | None:
+        return {1: "example.org", 2: "bank.example"}.get(window.id)
+
+    judge = Policy(Rules(allow=("firefox",), sites=("example.org",)), consented=True, site_of=site_of)
+    good, bad = Win(1, "firefox"), Win(2, "firefox", 20, 0)
+    hide = judge.mask([good, bad, Win(3, "firefox", 2, 2, 4, 4, owner=1), Win(4, "", 22, 2, 4, 4, owner=2)], 40, 10)
+    assert hide is not None
+    assert not hide[:10, :10].any()
+    assert hide[:, 10:].all()
+    # With two sites open nobody can tell whose an unowned list is.
+    menu = Win(5, "firefox", 0, 0, 3, 3, override_redirect=True, owner=1)
+    unsure = judge.mask([good, bad, menu], 40, 10)
+    assert unsure is not None
+    assert unsure[0, 0]
+    sure = judge.mask([good, menu], 40, 10)
+    assert sure is not None
+    assert not sure[0, 0]

@@ -114,3 +114,14 @@ def test_circumstances_open_no_draft_and_head_the_next_one() -> None:
     draft = recorder.close(120)
     assert draft is not None
     assert [(row.t_ms, row.fields["w"]) for row in draft.rows] == [(0, 1920), (10, 800)]
+
+
+def test_keys_can_be_taken_back_from_a_moment_on() -> None:
+    recorder = Recorder(RecorderLimits())
+    for t_ms in (100, 200, 300):
+        recorder.key(t_ms, True, 1, 0)
+    assert recorder.retract_keys(200) == 2
+    assert recorder.retract_keys(200) == 0
+    draft = recorder.close(400)
+    assert draft is not None
+    assert list(draft.keys.t_ms) == [0]

@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from codec import chunk as chunks
-from codec import columns, events, keytext, lz, meta, packed, rows, screen, script, seal, sections, strokes
+from codec import columns, events, keytext, lz, meta, packed, rows, screen, script, seal, sections, strokes, tombstone
 from codec.errors import CodecError
 from codec.model import ChunkId, Frame, KeyEvents, Meta, PointerEvents, Row
 from codec.packed import varint
@@ -140,6 +140,19 @@ def key(data: bytes) -> None:
         assert decoded is None or kind.from_text(decoded.to_text()) == decoded
 
 
+def tombstone_(data: bytes) -> None:
+    """parse_tombstone and verify_tombstone, as they come and behind a length and a CRC that fit."""
+    for spelt in (data, _fitted(data, tombstone.MAGIC)):
+        parsed = _quietly(tombstone.parse_tombstone, spelt)
+        _quietly(tombstone.verify_tombstone, spelt, DEVICE.public)
+        if parsed is not None:
+            ranges = parsed.ranges if parsed.scope is tombstone.Scope.RANGES else None
+            again = tombstone.sign_tombstone(
+                parsed.device, ranges, wall_s=parsed.wall_s, signer=DEVICE, authority=parsed.authority
+            )
+            assert again[:20] + again[28:-68] == spelt[:20] + spelt[28:-68], "a second spelling of one tombstone"
+
+
 TARGETS = {
     "header": Target(header, lambda: [_chunk(b"")]),
     "chunk": Target(chunk, lambda: [_chunk(b""), _chunk(_body())]),
@@ -151,6 +164,7 @@ TARGETS = {
     "columns-inside": Target(columns_inside, lambda: _some_columns()),
     "screen-inside": Target(screen_inside, lambda: [_some_script()]),
     "screen": Target(screen_, lambda: [_some_screen(effort) for effort in screen.Effort]),
+    "tombstone": Target(tombstone_, lambda: _some_tombstones(), tombstone.MAX_TOMBSTONE_BYTES + 8),
     "key": Target(
         key, lambda: [ARCHIVE.to_text().encode(), DEVICE.public.to_text().encode()], keytext.MAX_KEY_LINE_BYTES
     ),
@@ -216,9 +230,9 @@ def _frames(data: bytes) -> None:
         assert frame.pixels.shape[2] == 4
 
 
-def _fitted(data: bytes) -> bytes:
+def _fitted(data: bytes, magic: bytes = chunks.MAGIC) -> bytes:
     """Return the data as a chunk whose magic, length and CRC are right, so that what lies behind is reached."""
-    whole = bytearray(chunks.MAGIC + data[4:].ljust(12, b"\0"))
+    whole = bytearray(magic + data[4:].ljust(12, b"\0"))
     struct.pack_into("<I", whole, 8, len(whole))
     return bytes(whole[:-4]) + struct.pack("<I", zlib.crc32(whole[:-4]))
 
@@ -278,6 +292,15 @@ def _some_columns() -> list[bytes]:
         bytes((0, len(pointer))) + columns.pointer_content(pointer),
         bytes((1, len(paired))) + columns.stroke_content(paired),
         bytes((2, 9)) + bytes(range(27)),
+    ]
+
+
+def _some_tombstones() -> list[bytes]:
+    ranges = [tombstone.Range(1, 5, 5), tombstone.Range(1, 7, 9), tombstone.Range(1 << 31, 0, 1 << 30)]
+    return [
+        tombstone.sign_tombstone("dev-0123", some, wall_s=1_790_000_000, signer=DEVICE, authority=authority)
+        for some in (ranges, None)
+        for authority in tombstone.Authority
     ]
 
 

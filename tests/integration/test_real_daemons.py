@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from capture.sources.dbus import SYSTEM, Bus
 from capture.sources.network import MANAGER, NetworkSource
 from capture.sources.power import UPOWER, PowerSource
-from tests.buses import SYSTEM_PYTHON, appears, private_bus
+from tests.buses import appears, private_bus
+from tests.real_daemons import NOWHERE, Battery, mark, need_network_manager, need_upower, network_manager
+from tests.x11_display import need
 
-NOWHERE = "unix:path=/nonexistent/bus"
-UPOWERD = next((path for path in ("/usr/libexec/upowerd", "/usr/lib/upower/upowerd") if Path(path).exists()), "")
-MOCK_BATTERY = Path(__file__).resolve().parent.parent / "mock_battery.py"
 FOLLOWS_WITHIN_S = 1.0
-
-
-def need(*programs: str) -> None:
-    missing = [program for program in programs if not shutil.which(program)]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
 
 
 @pytest.fixture
@@ -54,39 +41,8 @@ async def until(true: Callable[[], object], *, within_s: float) -> None:
         await asyncio.sleep(0.01)
 
 
-class Battery:
-    """The mock hardware below the real upowerd."""
-
-    def __init__(self) -> None:
-        command = ["umockdev-wrapper", SYSTEM_PYTHON, str(MOCK_BATTERY), UPOWERD]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self._await("ready")
-
-    def _await(self, line: str) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().strip() == line, "the mock hardware ended"
-
-    def set(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        self._await(line)
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-
-
 async def test_the_real_upower_is_followed(system: str) -> None:
-    need("umockdev-wrapper")
-    if not UPOWERD:
-        pytest.skip("not installed: upower")
-    imports = "import gi; gi.require_version('UMockdev', '1.0')"
-    if subprocess.run([SYSTEM_PYTHON, "-c", imports], capture_output=True).returncode:  # noqa: ASYNC221 - at the start
-        pytest.skip("not installed: gir1.2-umockdev-1.0 or python3-gi")
+    need_upower()
     battery = Battery()
     power = PowerSource()
     try:
@@ -110,81 +66,10 @@ async def test_the_real_upower_is_followed(system: str) -> None:
         battery.close()
 
 
-CONFIG = """[main]
-no-auto-default=*
-dns=none
-plugins=keyfile
-auth-polkit=false
-[logging]
-level=WARN
-"""
-CONNECTION = """[connection]
-id=Test LAN
-uuid=6a6ff5a5-8d0b-4b5c-8f6b-0f5c3c2a9b11
-type=ethernet
-interface-name=veth0
-metered=1
-[ipv4]
-method=manual
-address1=10.77.0.2/24,10.77.0.1
-[ipv6]
-method=disabled
-"""
-START = """
-set -e
-mount -t sysfs -o ro sysfs /sys     # read-only: NetworkManager does not wait for udev
-mount -t tmpfs tmpfs /run
-mount --bind "$1/etc" /etc/NetworkManager
-mount --bind "$1/var" /var/lib/NetworkManager
-ip link set lo up
-ip link add veth0 type veth peer name peer0
-ip link set peer0 up
-exec NetworkManager --no-daemon --config="$1/etc/NetworkManager.conf"
-"""
-
-
-@contextmanager
-def network_manager() -> Iterator[Callable[..., None]]:
-    """Run NetworkManager in namespaces of its own; yield what runs a program in its network."""
-    with tempfile.TemporaryDirectory(prefix="nm") as folder:
-        connections = Path(folder, "etc", "system-connections")
-        connections.mkdir(parents=True)
-        Path(folder, "var").mkdir()
-        Path(folder, "etc", "NetworkManager.conf").write_text(CONFIG)
-        keyfile = connections / "lan.nmconnection"
-        keyfile.write_text(CONNECTION)
-        keyfile.chmod(0o600)
-        command = ["unshare", "-m", "-n", "sh", "-c", START, "sh", folder]
-        daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-        def within(*program: str) -> None:
-            subprocess.run(["nsenter", "-t", str(daemon.pid), "-n", *program], check=True)
-
-        try:
-            yield within
-        finally:
-            daemon.terminate()
-            daemon.wait()
-
-
-def may_make_namespaces() -> bool:
-    return subprocess.run(["unshare", "-m", "-n", "true"], capture_output=True).returncode == 0
-
-
 async def test_the_real_network_manager_is_followed(system: str) -> None:
-    need("NetworkManager", "nmcli", "unshare", "nsenter", "ip")
-    if os.geteuid() or not may_make_namespaces():
-        pytest.skip("only root may make the namespaces that this needs")
+    need_network_manager()
     network = NetworkSource()
     told: list[float] = []
-
-    async def run(*program: str) -> None:
-        process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.DEVNULL)
-        assert not await process.wait(), program
-
-    async def mark(metered: str) -> None:
-        await run("nmcli", "connection", "modify", "Test LAN", "connection.metered", metered)
-        await run("nmcli", "device", "reapply", "veth0")
 
     with network_manager() as within:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from codec.errors import Corrupt
 from codec.model import ChunkId
 from tests.transport.kit import MemoryLedger, Proxy, mosquitto, nats, parse_tiny, tiny_chunk, until
 from transport.archive import FolderStore
@@ -19,9 +20,11 @@ from transport.collector import Collector, CollectorEvent, CollectorSettings
 from transport.errors import StorageFailed
 from transport.exchange import Permit
 from transport.fs import RealFiles
+from transport.intake import Reply
 from transport.ledger import Ledger
 from transport.limits import Limits, Link
-from transport.messages import Answer, Nack, NackCode, ack_topic, digest_of, pack_answer, up_topic
+from transport.messages import Answer, Nack, NackCode, ack_topic, digest_of, pack_answer, parse_answer, up_topic
+from transport.metering import Meter
 from transport.mqtt import Broker, Dialer, Protocol
 from transport.publisher import Progress, Publisher, PublisherSettings
 from transport.session import SessionLimits
@@ -278,6 +281,35 @@ async def test_a_connection_that_costs_more_than_reserved_is_cut(scene: Scene) -
         assert scene.spool.usage().chunks == 1
 
 
+async def test_waiting_for_a_broker_that_has_everything_needs_no_look_at_the_count(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.put(20_000)
+    await scene.collect()
+    async with Proxy(scene.port) as proxy:
+        scene.publish(proxy.port)
+        await scene.emptied()
+        looks = 0
+        observe = Meter.observe
+
+        def look(meter: Meter, used_bytes: int, exposure_bytes: int | None = None) -> None:
+            nonlocal looks
+            looks += 1
+            observe(meter, used_bytes, exposure_bytes)
+
+        monkeypatch.setattr(Meter, "observe", look)
+        proxy.passing = False  # TCP goes on acknowledging; the broker hears and says nothing
+        scene.put(20_000)
+        await until(lambda: scene.progress[-1].in_flight == 1)
+        await asyncio.sleep(0.2)
+        before = looks
+        await asyncio.sleep(1.0)
+        assert looks - before <= 2, f"{looks - before} looks at a count that cannot rise"
+        proxy.cut()
+        proxy.passing = True
+        await scene.emptied()
+
+
 async def test_without_a_collector_little_is_spent(scene: Scene) -> None:
     for _ in range(10):
         scene.put(50_000)
@@ -373,7 +405,7 @@ async def test_an_answer_to_an_earlier_run_is_understood(scene: Scene) -> None:
         assert scene.spool.read(third) is not None
 
 
-@pytest.mark.parametrize("code", [NackCode.TOO_LARGE, NackCode.BAD_SIGNATURE, NackCode.ERASED, NackCode.UNKNOWN_KEY])
+@pytest.mark.parametrize("code", [NackCode.TOO_LARGE, NackCode.BAD_SIGNATURE, NackCode.ERASED, NackCode.MALFORMED])
 async def test_a_refused_chunk_is_given_up_with_its_reason(scene: Scene, code: NackCode) -> None:
     bad, good = scene.put(111), scene.put(222)
     await scene.collect(check=lambda device, chunk: code if chunk == scene.chunks[bad] else None)
@@ -385,6 +417,70 @@ async def test_a_refused_chunk_is_given_up_with_its_reason(scene: Scene, code: N
     assert list(scene.archive.iterate()) == [good]
     kept = list((scene.folder / "archive" / ".quarantine").iterdir())
     assert len(kept) == (0 if code is NackCode.ERASED else 1)
+
+
+@pytest.mark.parametrize("code", [NackCode.UNKNOWN_KEY, NackCode.REVOKED])
+async def test_a_device_that_is_not_known_keeps_everything_and_one_chunk_asks_for_all(
+    scene: Scene, code: NackCode
+) -> None:
+    for _ in range(20):
+        scene.put(500)
+    known = False
+    collector = await scene.collect(check=lambda device, chunk: None if known else code)
+    collector.intake.unknown_s = 1
+    publisher = scene.publish()
+    await until(lambda: bool(scene.progress) and scene.progress[-1].in_flight == 0 and bool(scene.progress[-1].reasons))
+    assert "the archive" in scene.progress[-1].reasons[0]
+    at_first = publisher.totals.sent_chunks
+    assert at_first <= SessionLimits().window
+    await until(lambda: publisher.totals.sent_chunks >= at_first + 2)
+    assert collector.counters["refused"] >= at_first + 1  # the second was sent when the first was answered
+    assert scene.gaps == []
+    assert scene.spool.usage().chunks == 20
+    assert list((scene.folder / "archive" / ".quarantine").iterdir()) == []
+    known = True
+    await scene.emptied()
+    assert scene.archived() == scene.chunks
+    assert scene.gaps == []
+
+
+async def test_payloads_of_other_kinds_go_to_their_handler_in_order_and_are_answered(scene: Scene) -> None:
+    """What a handler does comes after the chunks before it and before those after it."""
+    seen: list[tuple[str, bytes, int]] = []
+
+    def handler(device: str, payload: bytes) -> Reply:
+        seen.append((device, payload, len(list(scene.archive.iterate()))))
+        if payload.endswith(b"no"):
+            return Reply("refused", "not yours", NackCode.BAD_SIGNATURE)
+        if payload.endswith(b"bug"):
+            raise KeyError("bug")
+        if payload.endswith(b"bad"):
+            raise Corrupt("no such thing")
+        return Reply("ordered", "done")
+
+    collector = await scene.collect(handlers={b"TEST": handler})
+    async with Dialer(Broker("127.0.0.1", scene.port, "device")).connect() as device:
+        await device.subscribe(ack_topic(DEVICE), qos=0)
+        first, second = (tiny_chunk(ChunkId(DEVICE, 1, number), b"x") for number in (1, 2))
+        payloads = [first, b"TEST yes", second, b"TEST no", b"TEST bug", b"TEST bad", b"NONE of these"]
+        for payload in payloads:
+            await device.publish(up_topic(DEVICE), payload)
+        answers: list[Answer] = []
+        async for message in device.messages():
+            answers.append(parse_answer(message.payload))
+            if sum(len(answer.acks) + len(answer.nacks) + len(answer.done) for answer in answers) == len(payloads):
+                break
+    assert seen[0] == (DEVICE, b"TEST yes", 1)
+    assert seen[1] == (DEVICE, b"TEST no", 2)
+    assert [digest for answer in answers for digest in answer.done] == [digest_of(b"TEST yes")]
+    codes = {nack.digest: nack.code for answer in answers for nack in answer.nacks}
+    assert codes == {
+        digest_of(b"TEST no"): NackCode.BAD_SIGNATURE,
+        digest_of(b"TEST bug"): NackCode.LATER,
+        digest_of(b"TEST bad"): NackCode.MALFORMED,
+        digest_of(b"NONE of these"): NackCode.MALFORMED,
+    }
+    assert collector.counters["ordered"] == collector.counters["stumbled"] == 1
 
 
 async def test_an_archive_that_cannot_take_it_is_tried_again_later(
@@ -401,7 +497,7 @@ async def test_an_archive_that_cannot_take_it_is_tried_again_later(
 
     monkeypatch.setattr(scene.archive, "put", sometimes)
     collector = await scene.collect()
-    object.__setattr__(collector.settings, "later_s", 1)
+    collector.intake.later_s = 1
     scene.publish()
     await until(lambda: any(event.kind == "failed" for event in scene.events))
     assert scene.spool.usage().chunks == 1

@@ -64,7 +64,7 @@ def test_any_bytes_are_an_answer_or_malformed(payload: bytes) -> None:
         {"v": 1, "e": 0, "a": [[True, bytes(8)]], "n": []},
         {"v": 1, "e": 0, "a": [[1, bytes(7)]], "n": []},
         {"v": 1, "e": 0, "a": [[1, "12345678"]], "n": []},
-        {"v": 1, "e": 0, "a": [], "n": [[bytes(8), 99, 0]]},
+        {"v": 1, "e": 0, "a": [], "n": [[bytes(8), 0, 0]]},
         {"v": 1, "e": 0, "a": [[0, bytes(8)]] * 1025, "n": []},
         [],
         None,
@@ -95,3 +95,13 @@ def test_topics() -> None:
         "a" * 70000,
     ):
         assert device_of(topic) is None
+
+
+def test_a_refusal_for_a_reason_that_this_build_does_not_know_gives_nothing_up() -> None:
+    payload = msgpack.packb({"v": 1, "e": 0, "a": [], "n": [[bytes(8), 99, 30]]})
+    assert parse_answer(payload).nacks == (Nack(bytes(8), NackCode.LATER, 30),)
+
+
+def test_what_was_carried_out_is_named_by_its_digest() -> None:
+    answer = Answer(0, (), (), (bytes(8), b"another!"))
+    assert parse_answer(pack_answer(answer)) == answer

@@ -248,7 +248,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert self.one.in_flight <= 4
         assert not self.one.known & self.ended
         waiting = self.one.known - self.sending
-        if waiting and self.one.in_flight < 4:
+        if waiting and self.one.in_flight < (1 if self.one.unwelcome else 4):
             due = self.one.next_due_ns(self.now)
             assert due is not None or self.one.choose(self.now, []) is not None, "a chunk would wait for ever"
 

@@ -56,10 +56,17 @@ def test_the_kernels_struct_is_read_at_its_offsets() -> None:
     raw = bytearray(248)
     struct.pack_into("=QQIIII", raw, 120, 8000, 5000, 40, 50, 60, 70)
     struct.pack_into("=QQ", raw, 200, 9000, 123)
-    assert wire.parse_tcp_info(bytes(raw)) == TcpInfo(9000, 5000, 123, 60, 40, 50, 8000)
-    assert TcpInfo(9000, 5000, 123, 60, 40, 50, 8000).in_flight == 877
+    struct.pack_into("=I", raw, 24, 7)
+    assert wire.parse_tcp_info(bytes(raw)) == TcpInfo(9000, 5000, 123, 60, 40, 50, 7, 8000)
+    assert TcpInfo(9000, 5000, 123, 60, 40, 50, 7, 8000).in_flight == 877
     assert wire.parse_tcp_info(bytes(raw[:215])) is None
     assert wire.wire_bytes(TcpInfo(9000, 5000, 0, 0, 10, 10), PLAIN) == 9000 + 520 + 5000 + 760 + wire.UNCOUNTED_BYTES
+
+
+def test_a_socket_is_at_rest_when_nothing_waits_for_the_wire_nor_for_the_peer() -> None:
+    assert TcpInfo(9000, 5000, 0, 0, 10, 10, 0).at_rest
+    assert not TcpInfo(9000, 5000, 0, 1, 10, 10, 0).at_rest
+    assert not TcpInfo(9000, 5000, 0, 0, 10, 10, 1).at_rest
 
 
 def test_staying_connected_is_weighed_against_coming_back() -> None:

@@ -1,0 +1,49 @@
+"""The heap gives back what an encoder took for a moment."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from capture import memory
+
+def anonymous_kib():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+if sys.argv[1] == "small":
+    assert memory.keep_small()
+
+def work(_):
+    blocks = [b"x" * 900_000 for _ in range(40)]  # mapped at first; the first one that is freed raises glibc's threshold
+    del blocks
+    blocks = [b"x" * 900_000 for _ in range(40)]
+    kept = b"x" * 500_000  # lies above what is freed: the end of the heap cannot shrink below it
+    del blocks
+    return kept
+
+threads = [ThreadPoolExecutor(1) for _ in range(4)]
+before = anonymous_kib()
+kept = [thread.submit(work, None).result() for thread in threads]
+if sys.argv[1] == "small":
+    memory.give_back()
+print(anonymous_kib() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_what_threads_took_for_a_moment_is_given_back() -> None:
+    grown = {
+        mode: int(
+            subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True).stdout
+        )
+        for mode in ("small", "default")
+    }
+    assert grown["small"] < 8_000, grown
+    assert grown["default"] > 4 * grown["small"], "without it there is nothing to mend: this test shows nothing"
