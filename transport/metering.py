@@ -18,11 +18,11 @@ from dataclasses import dataclass
 MARGIN_BYTES = 6_144
 """Room for what nobody asked for: pings, answers, and the four segments that a path at 15 % loss repeats between two looks."""
 
-STEP_BYTES = 16_384
+STEP_BYTES = 8_192
 STEP_SHARE = 64
 STEP_CAP_BYTES = 4 << 20
 """A lease is a 64th of what is left of the budget, within these limits: a crash costs at most so much, and the disk is
-synced 64 times while a budget is used up, or once in 16 KB."""
+synced 64 times while a budget is used up, or once in 8 KB."""
 
 LEAST_FREE_BYTES = 4_096
 """Whoever waits to hand something over gets so much, also when more was used than had been reckoned."""

@@ -34,8 +34,8 @@ from transport.limits import Limits
 
 pytestmark = pytest.mark.broker
 
-RUNS = int(os.environ.get("MODICUM_WIRE_RUNS", "9"))
-AT_ONCE = 3
+RUNS = int(os.environ.get("MODICUM_WIRE_RUNS", "6"))
+AT_ONCE = int(os.environ.get("MODICUM_WIRE_AT_ONCE", "6"))
 LOSSES = (0.0, 0.05, 0.15)
 LEAST_USED = 0.85
 PORT, LOCAL_PORT = 1883, 1884  # of the namespace: nobody else has ports there
@@ -79,7 +79,7 @@ class Household:
     def __init__(self, folder: Path, seed: int, loss: float) -> None:
         self.folder, self.seed = folder, seed
         self.rng = rng = random.Random(seed)
-        self.budget = rng.choice([400_000, 600_000, 1_000_000]) if loss else rng.choice([600_000, 1_500_000, 3_000_000])
+        self.budget = rng.choice([500_000, 1_000_000, 2_000_000]) if loss else rng.choice([600_000, 1_500_000, 3_000_000])
         self.mix = rng.choice(list(MIXES))
         self.security = rng.choice(["plain", "tls", "mtls"])
         self.protocol = rng.choice(["5", "5", "3.1.1"])
@@ -234,7 +234,7 @@ def run(folder: Path, seed: int, loss: float) -> Outcome:
     with Household(folder / f"{seed}-{loss}", seed, loss) as household:
         for name in ("broker", "collector", "publisher"):
             household.start(name)
-        household.use_up(time.monotonic() + 120)
+        household.use_up(time.monotonic() + 240)
         household.kill("publisher")
         household.start("publisher")
         until(household.over_budget, "the budget to be used up", 60)
