@@ -304,6 +304,7 @@ class ArchiveSection(Section):
     """[archive]"""
 
     public_key: str = ""
+    answers: str = ""
     reader: str = ""
 
 

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from codec.model import ChunkId
+from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Disk
 from transport.errors import QuotaExceeded, StorageFailed, TooLarge
 from transport.limits import Link
-from transport.messages import Malformed, digest_of, parse_answer, up_topic
+from transport.messages import Malformed, Unsigned, digest_of, parse_answer, up_topic
 from transport.metering import MARGIN_BYTES
 from transport.mqtt import NO_SUBSCRIBER, Connection
 from transport.session import HasSize, Session
@@ -53,6 +54,7 @@ class Totals:
     archived_bytes: int = 0
     refused_chunks: int = 0
     malformed_answers: int = 0
+    forged_answers: int = 0
     wire_bytes: int = 0
     loss_ratio: float = 0.0
     unheard: bool = False
@@ -65,7 +67,7 @@ class Parts:
     Attributes:
         permit: asked before each step. changed: set when something may have become possible. disk: runs blocking work.
         report: tells the progress. lose: tells what will never arrive. stay_s: how long to stay with nothing to do, given
-        the seconds until the next sending (None = unknown).
+        the seconds until the next sending (None = unknown). answer_keys: see transport.messages.parse_answer.
     """
 
     spool: Spool
@@ -77,6 +79,7 @@ class Parts:
     report: Callable[[str, float | None], Awaitable[None]]
     lose: Callable[[list[Gap]], Awaitable[None]]
     stay_s: Callable[[float | None], float]
+    answer_keys: tuple[DeviceVerifyKey, ...] = ()
 
 
 class Exchange:
@@ -221,7 +224,10 @@ class Exchange:
         parts = self._parts
         async for message in self._connection.messages():
             try:
-                answer = parse_answer(message.payload)
+                answer = parse_answer(message.payload, parts.session.device, parts.answer_keys)
+            except Unsigned:
+                parts.totals.forged_answers += 1
+                continue
             except Malformed:
                 parts.totals.malformed_answers += 1
                 continue
