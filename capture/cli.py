@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capture import enrol_cli
+from capture import enrol_cli, service_cli
 from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
 from capture.failures import explain
 from capture.home import Home, config_path
@@ -142,8 +142,9 @@ def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     from capture import log
     from capture.agent import run_agent
 
-    log.to_stderr()
-    asyncio.run(run_agent(load(config, policy), home(), os.environ, lambda: load(config, policy)))
+    parsed = load(config, policy)
+    log.set_up(parsed.log.level, parsed.log.file)
+    asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config, policy)))
 
 
 @app.command()
@@ -362,6 +363,8 @@ def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> No
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))
 
+
+app.add_typer(service_cli.commands(load, lambda given: config_path(given, os.environ)), name="service")
 
 if __name__ == "__main__":
     main()

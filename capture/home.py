@@ -106,6 +106,13 @@ class Home:
             write_private(self.own_key_file, ArchivePrivateKey.generate().to_text().encode())
         return ArchivePrivateKey.from_text(read_private(self.own_key_file, what="your own key").decode())
 
+    def label_key(self) -> bytes:
+        """Return the secret that this device's digests are keyed with; it is made on first use and never leaves."""
+        path = self.state / "label.key"
+        if not path.exists():
+            write_private(path, secrets.token_bytes(32))
+        return read_private(path, what="the key of labels' digests")
+
     @property
     def signing_key_file(self) -> Path:
         """The device's signing key."""

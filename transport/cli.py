@@ -86,6 +86,7 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """Take chunks from the broker into an archive, until stopped. Any number of collectors may run beside each other."""
+    from transport import erasing, expiry
     from transport.archive import FolderStore
     from transport.collector import Collector, CollectorSettings
     from transport.fs import RealFiles
@@ -95,12 +96,25 @@ def collect(
         answer_key=transport.keys_cli.read_answer_key(answer_key),
     )
     show = _show_json if as_json else LiveLine(str(archive)).show
-    check = None
+    registry = None
     if unchecked:
         typer.echo("NOT CHECKED: whoever reaches the broker can put chunks of any device into this archive", err=True)
     else:
-        check = transport.keys_cli.open_registry(devices or archive / DEVICES).check
-    asyncio.run(until_told(Collector(settings, FolderStore(RealFiles(), archive), show, check=check).run()))
+        registry = transport.keys_cli.open_registry(devices or archive / DEVICES)
+    store = FolderStore(RealFiles(), archive)
+    collector = Collector(
+        settings,
+        store,
+        show,
+        check=expiry.before(registry.check if registry else None, wall_s),
+        handlers=erasing.handlers(store, registry, wall_s),
+    )
+    asyncio.run(until_told(collector.run()))
+
+
+def wall_s() -> int:
+    """Return the wall clock, in seconds since 1970."""
+    return int(time.time())
 
 
 def read_password(path: Path | None) -> str | None:
@@ -138,7 +152,7 @@ class LiveLine:
             self._chunks += 1
             self._bytes += event.size_bytes
             self._devices.add(event.device)
-        elif event.kind in {"refused", "failed", "disconnected", "connected"}:
+        elif event.kind in {"refused", "failed", "disconnected", "connected", "erased"}:
             self._other += event.kind in {"refused", "failed"}
             typer.echo(("\r\x1b[K" if self._is_terminal else "") + f"{event.kind}: {event.text}")
         if self._is_terminal:
