@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture import effects, log, memory
-from capture.agreement import agent_name, archive_key, consent_digest
+from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
 from capture.commands import Commands
@@ -348,7 +348,7 @@ class Agent:
         from transport.publisher import Publisher, PublisherSettings
 
         self._publisher = Publisher(
-            PublisherSettings(broker_of(self.config, self.device)),
+            PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
             self.spool,
             self.ledger,
             conditions=self._permit,

@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from codec.model import ChunkId
+from codec.seal import DeviceVerifyKey
 from transport.account import EVENTS_VALUE, Account, Disk
 from transport.errors import QuotaExceeded, StorageFailed, TooLarge
 from transport.limits import Link
-from transport.messages import Malformed, digest_of, parse_answer, up_topic
+from transport.messages import Malformed, Unsigned, digest_of, parse_answer, up_topic
 from transport.mqtt import NO_SUBSCRIBER, Connection
 from transport.session import HasSize, Session
 from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
@@ -54,6 +55,7 @@ class Totals:
     archived_bytes: int = 0
     refused_chunks: int = 0
     malformed_answers: int = 0
+    forged_answers: int = 0
     wire_bytes: int = 0
     loss_ratio: float = 0.0
     unheard: bool = False
@@ -66,8 +68,8 @@ class Parts:
     Attributes:
         permit: asked before each step. changed: set when something may have become possible. disk: runs blocking work.
         report: tells the progress. lose: tells what will never arrive. refused: tells that the budget does not admit a chunk,
-        and the size of the largest that it would. stay_s: how long to stay with nothing to do, given the seconds until the next
-        sending (None = unknown).
+        and the size of the largest that it would. stay_s: how long to stay with nothing to do, given the seconds until the
+        next sending (None = unknown). answer_keys: see transport.messages.parse_answer.
     """
 
     spool: Waiting
@@ -80,6 +82,7 @@ class Parts:
     lose: Callable[[list[Gap]], Awaitable[None]]
     refused: Callable[[QuotaExceeded, HasSize, int], None]
     stay_s: Callable[[float | None], float]
+    answer_keys: tuple[DeviceVerifyKey, ...] = ()
 
 
 class Exchange:
@@ -227,7 +230,10 @@ class Exchange:
         parts = self._parts
         async for message in self._connection.messages():
             try:
-                answer = parse_answer(message.payload)
+                answer = parse_answer(message.payload, parts.session.device, parts.answer_keys)
+            except Unsigned:
+                parts.totals.forged_answers += 1
+                continue
             except Malformed:
                 parts.totals.malformed_answers += 1
                 continue

@@ -19,6 +19,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
 from transport.endpoint import Broker
@@ -53,6 +54,7 @@ class PublisherSettings:
         linger_s: stay connected so long after the last answer; longer only where the next chunk comes soon enough.
         reconnect_base_s, reconnect_cap_s: back-off between connections that failed.
         unheard_base_s, unheard_cap_s: the same, when the broker has no collector to give a chunk to.
+        answer_keys: by one of which the collectors' answers have to be signed; none: they need not be.
         start_jitter_s: the first connection waits up to this, so that a fleet doesn't start as one.
     """
 
@@ -63,6 +65,7 @@ class PublisherSettings:
     reconnect_cap_s: float = 900.0
     unheard_base_s: float = 15.0
     unheard_cap_s: float = 1800.0
+    answer_keys: tuple[DeviceVerifyKey, ...] = ()
     start_jitter_s: float = 0.0
 
 
@@ -159,6 +162,7 @@ class Publisher:
             lose=self._lose,
             refused=self._narrow,
             stay_s=self._stay_s,
+            answer_keys=settings.answer_keys,
         )
 
     def wake(self) -> None:
@@ -349,7 +353,7 @@ class Publisher:
         self._on_progress(
             Progress(
                 state,
-                reasons or ((self._session.unwelcome,) if self._session.unwelcome else ()),
+                reasons or self._troubles(),
                 retry_wall_ns,
                 waiting_chunks=usage.chunks,
                 waiting_bytes=usage.live_bytes,
@@ -362,6 +366,13 @@ class Publisher:
                 wire_bytes=self.totals.wire_bytes + (self._account.meter.used if self._account else 0),
             )
         )
+
+    def _troubles(self) -> tuple[str, ...]:
+        """Return what a person should know though sending goes on, or waits."""
+        found: tuple[str, ...] = (self._session.unwelcome,) if self._session.unwelcome else ()
+        if self.totals.forged_answers:
+            found += (f"{self.totals.forged_answers} answers that no collector had signed were ignored",)
+        return found
 
     async def _disk(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
