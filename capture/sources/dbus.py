@@ -135,6 +135,19 @@ class Bus:
         for rule in rules:
             await self.call(DBUS, DBUS_PATH, DBUS, "AddMatch", "s", [rule])
 
+    @property
+    def unique_name(self) -> str:
+        """Our own name on the bus (":1.42")."""
+        return str(self._bus.unique_name)
+
+    def export(self, path: str, interface: Any) -> None:
+        """Offer an object (a dbus_fast.service.ServiceInterface)."""
+        self._bus.export(path, interface)
+
+    def unexport(self, path: str) -> None:
+        """Offer it no more."""
+        self._bus.unexport(path)
+
     async def gone(self) -> None:
         """Return when the connection has ended. Not to be cancelled: `close` ends it (dbus-fast shares one future)."""
         with contextlib.suppress(OSError, EOFError):
