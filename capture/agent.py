@@ -35,15 +35,18 @@ from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
 from capture.ladder import Upload
 from capture.life import Carried, Life
+from capture.metrics import Metrics
 from capture.notify import Notifier
 from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.review.copies import Copies
 from capture.review.pruner import Pruner
+from capture.semantics import Semantics
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
+from capture.surroundings import AgentSurroundings
 from codec.screen import Effort
 
 if TYPE_CHECKING:
@@ -185,9 +188,21 @@ class Agent:
             activity=lambda active: self.steering.activity(active),
             changed=lambda: self.steering.ask(),
         )
+        self.semantics = self._semantics()
         self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
+        self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
         self._take_over(self.carried)
+
+    def _semantics(self) -> Semantics | None:
+        """Return what tells of choices and elements, where the configuration wants it."""
+        if not self.config.semantics.enabled:
+            return None
+        around = AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor)
+        semantics = Semantics(around, labels=self.config.semantics.labels, key=self.home.label_key())
+        self.conductor.semantics = semantics
+        self.policy.site_of = semantics.site_of
+        return semantics
 
     def _owned_thread(self, name: str) -> ThreadPoolExecutor:
         thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -253,7 +268,13 @@ class Agent:
         self._closing.push_async_callback(self.pruner.stop)
         if self.carried.stopped_ms is not None:
             self.gate.suspend(self.carried.stopped_ms, "reload", "the configuration is being applied")
+        if self.config.metrics.listen:
+            await self.metrics.start(self.config.metrics.listen)
+            self._closing.push_async_callback(self.metrics.stop)
         await self.desktop.start(loop, self.conductor)
+        if self.semantics is not None:
+            await self.semantics.start()
+            self._closing.push_async_callback(self.semantics.stop)
         self._observing = True
         self.steering.start()
         self._conditions_changed()
@@ -386,6 +407,7 @@ class Agent:
 
     def _follow(self, plan: Plan) -> None:
         """Put a new plan in force."""
+        log.event("plan", plan=plan.in_words(), because=self.steering.decision.reasons)
         self.camera.effort = Effort(plan.effort)
         reel = self.camera.reel
         if reel is not None and int(reel.effort) != int(plan.effort):
@@ -423,12 +445,15 @@ class Agent:
         if error is None:
             self.warnings.pop("disk", None)
         else:
+            log.event("disk", level=log.ERROR, reason=str(error))
             self.warnings["disk"] = f"what is recorded waits in memory: {error}"
 
     def _sent(self, progress: Progress) -> None:
         if self.carried.sent:
             sums = {name: getattr(progress, name) + before for name, before in self.carried.sent.items()}
             progress = dataclasses.replace(progress, **sums)
+        if progress.reasons and (self.progress is None or progress.state != self.progress.state):
+            log.event("sending", state=progress.state, because=progress.reasons)
         self.progress = progress
         self.warnings.pop("broker", None)
         if progress.reasons:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
+from capture.labels import Labels
 from capture.shortcut import parse_shortcut
 from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
@@ -208,6 +209,13 @@ class ScreensSection(Section):
     effort: Annotated[EffortChoice, _choice(EffortChoice)] = EffortChoice.AUTO
 
 
+class SemanticsSection(Section):
+    """[semantics]"""
+
+    enabled: bool = True
+    labels: Annotated[Labels, _choice(Labels)] = Labels.TEXT
+
+
 class LinkSection(Section):
     """[budget.metered] and its like: further limits of one class of links."""
 
@@ -321,6 +329,37 @@ class ArchiveSection(Section):
     reader: str = ""
 
 
+class LogLevel(StrEnum):
+    """From which level on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSection(Section):
+    """[log]"""
+
+    level: Annotated[LogLevel, _choice(LogLevel)] = LogLevel.INFO
+    file: str = ""
+
+
+class MetricsSection(Section):
+    """[metrics]"""
+
+    listen: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.listen and not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}", self.listen):
+            raise ValueError(
+                f'listen = "{self.listen}": write "127.0.0.1:9466" or another port of this machine\'s own; '
+                "what somebody does at their computer is not for the network"
+            )
+        return self
+
+
 class Config(Section):
     """The whole file. All sections and keys may be left away."""
 
@@ -328,6 +367,7 @@ class Config(Section):
     scope: ScopeSection = ScopeSection()
     capture: CaptureSection = CaptureSection()
     screens: ScreensSection = ScreensSection()
+    semantics: SemanticsSection = SemanticsSection()
     budget: BudgetSection = BudgetSection()
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()
@@ -335,6 +375,8 @@ class Config(Section):
     control: ControlSection = ControlSection()
     broker: BrokerSection = BrokerSection()
     archive: ArchiveSection = ArchiveSection()
+    log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 def parse_config(text: str, *, source: str = "the configuration") -> Config:

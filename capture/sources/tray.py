@@ -4,8 +4,6 @@ Guarantees: a session without a bus, a notification service or a panel is an ans
 went away is told. The icon is pixels of our own, so that no icon theme is needed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any
@@ -130,11 +128,11 @@ def _item(state: str, tooltip: str, activated: Callable[[], None]) -> Any:
             self.NewToolTip()
 
         @method()
-        def Activate(self, x: i, y: i):  # type: ignore[no-untyped-def,name-defined]  # noqa: F821
+        def Activate(self, x: "i", y: "i"):  # type: ignore  # noqa: F821
             activated()
 
         @method()
-        def SecondaryActivate(self, x: i, y: i):  # type: ignore[no-untyped-def,name-defined]  # noqa: F821
+        def SecondaryActivate(self, x: "i", y: "i"):  # type: ignore  # noqa: F821
             activated()
 
         @signal()
@@ -146,39 +144,39 @@ def _item(state: str, tooltip: str, activated: Callable[[], None]) -> Any:
             return None
 
         @dbus_property(access=PropertyAccess.READ)
-        def Category(self) -> s:  # type: ignore[name-defined]  # noqa: F821
+        def Category(self) -> "s":  # type: ignore  # noqa: F821
             return "ApplicationStatus"
 
         @dbus_property(access=PropertyAccess.READ)
-        def Id(self) -> s:  # type: ignore[name-defined]  # noqa: F821
+        def Id(self) -> "s":  # type: ignore  # noqa: F821
             return "modicum"
 
         @dbus_property(access=PropertyAccess.READ)
-        def Title(self) -> s:  # type: ignore[name-defined]  # noqa: F821
+        def Title(self) -> "s":  # type: ignore  # noqa: F821
             return "modicum"
 
         @dbus_property(access=PropertyAccess.READ)
-        def Status(self) -> s:  # type: ignore[name-defined]  # noqa: F821
+        def Status(self) -> "s":  # type: ignore  # noqa: F821
             return "Active"
 
         @dbus_property(access=PropertyAccess.READ)
-        def IconName(self) -> s:  # type: ignore[name-defined]  # noqa: F821
+        def IconName(self) -> "s":  # type: ignore  # noqa: F821
             return ""
 
         @dbus_property(access=PropertyAccess.READ)
-        def IconPixmap(self) -> a(iiay):  # type: ignore[valid-type]
+        def IconPixmap(self) -> "a(iiay)":  # type: ignore  # noqa: F821
             return [[ICON_PX, ICON_PX, icon(self.state)]]
 
         @dbus_property(access=PropertyAccess.READ)
-        def ToolTip(self) -> "(sa(iiay)ss)":  # type: ignore[valid-type]  # noqa: F722
+        def ToolTip(self) -> "(sa(iiay)ss)":  # type: ignore  # noqa: F722
             return ["", [], "modicum", self.tooltip]
 
         @dbus_property(access=PropertyAccess.READ)
-        def ItemIsMenu(self) -> b:  # type: ignore[name-defined]  # noqa: F821
+        def ItemIsMenu(self) -> "b":  # type: ignore  # noqa: F821
             return False
 
         @dbus_property(access=PropertyAccess.READ)
-        def Menu(self) -> o:  # type: ignore[name-defined]  # noqa: F821
+        def Menu(self) -> "o":  # type: ignore  # noqa: F821
             return "/NO_DBUSMENU"
 
     return Item()

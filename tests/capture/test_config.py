@@ -1,6 +1,8 @@
 """The configuration: what it accepts, how it explains what it doesn't, and that every key has an effect."""
 
+import json
 import re
+import tempfile
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +10,20 @@ from typing import Any
 
 import pytest
 
+from capture import log
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
-from capture.effects import Rates, bounds_of, budget_table, describe, link_class, rules_of, settings_of, top_rung
+from capture.consent import KINDS, LABEL_KIND
+from capture.effects import (
+    Rates,
+    bounds_of,
+    budget_table,
+    describe,
+    kinds_of,
+    link_class,
+    rules_of,
+    settings_of,
+    top_rung,
+)
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
@@ -161,6 +175,17 @@ def settings(text: str) -> Any:
     return settings_of(parse_config(text), time_zone="Asia/Tokyo")
 
 
+def logged(text: str) -> set[str]:
+    """Return the levels that reach the log."""
+    with tempfile.TemporaryDirectory() as folder:
+        log.set_up(parse_config(text).log.level, f"{folder}/log")
+        for level in log.LEVELS.values():
+            log.event("x", level=level)
+        lines = Path(folder, "log").read_text().splitlines()
+        log.to_stderr(log.ERROR)
+    return {json.loads(line)["level"] for line in lines}
+
+
 EFFECTS: dict[str, tuple[str, Any]] = {
     "consent.purposes": (
         '[consent]\npurposes = ["accessibility-research"]',
@@ -219,6 +244,11 @@ EFFECTS: dict[str, tuple[str, Any]] = {
         lambda t: settings(t).min_frame_interval_ms == 10_000 and top_rung(parse_config(t)) is Rung.EVERY_10S,
     ),
     "screens.effort": ('[screens]\neffort = "small"', lambda t: settings(t).effort is Effort.SMALL),
+    "semantics.enabled": ("[semantics]\nenabled = false", lambda t: kinds_of(parse_config(t)) == KINDS),
+    "semantics.labels": (
+        '[semantics]\nlabels = "digest"',
+        lambda t: LABEL_KIND not in kinds_of(parse_config(t)),
+    ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),
     "budget.billing_day": ("[budget]\nbilling_day = 9", lambda t: limits(t).billing_day == 9),
@@ -264,6 +294,12 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "archive.public_key": (
         '[archive]\npublic_key = "a.pub"',
         lambda t: "no archive.public_key" not in describe(parse_config(t)),
+    ),
+    "log.level": ('[log]\nlevel = "error"', lambda t: logged(t) == {"error"}),
+    "log.file": ('[log]\nfile = "~/agent.log"', lambda t: parse_config(t).log.file == "~/agent.log"),
+    "metrics.listen": (
+        '[metrics]\nlisten = "127.0.0.1:9466"',
+        lambda t: parse_config(t).metrics.listen == "127.0.0.1:9466",
     ),
     "archive.reader": ('[archive]\nreader = "Lab"', lambda t: parse_config(t).archive.reader == "Lab"),
 }
