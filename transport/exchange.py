@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
@@ -48,7 +48,8 @@ class Permit:
 
 @dataclass(slots=True)
 class Totals:
-    """What was sent since the start. unheard: the broker said that no collector listens."""
+    """What was sent since the start. unheard: the broker said that no collector listens. freed: ids that the collector
+    has acknowledged, until somebody takes them."""
 
     sent_chunks: int = 0
     archived_chunks: int = 0
@@ -59,6 +60,7 @@ class Totals:
     wire_bytes: int = 0
     loss_ratio: float = 0.0
     unheard: bool = False
+    freed: list[ChunkId] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ class Exchange:
             archived += [chunk_id for chunk_id, digest in verdicts.unknown if await self._is_ours(chunk_id, digest)]
             freed = await parts.disk(lambda ids=archived: parts.spool.ack(ids))  # type: ignore[misc]  # bound early
             parts.totals.archived_chunks += len(freed)
+            parts.totals.freed += [entry.chunk_id for entry in freed]
             parts.totals.archived_bytes += sum(entry.size_bytes for entry in freed)
             for chunk_id, why in verdicts.refused:
                 gaps = await parts.disk(lambda c=chunk_id, w=why: parts.spool.refuse([c], w))  # type: ignore[misc]

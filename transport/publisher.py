@@ -19,6 +19,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
@@ -79,6 +80,7 @@ class Progress:
         reasons: why, in words. retry_wall_ns: when it goes on by itself (0 = on an event).
         waiting_chunks, waiting_bytes: in the spool. in_flight: sent and not answered.
         sent_chunks, resent_chunks, archived_chunks, archived_bytes, refused_chunks, wire_bytes: since the start.
+        freed: the ids of the chunks that the collector has acknowledged since the last report.
     """
 
     state: str
@@ -93,6 +95,7 @@ class Progress:
     archived_bytes: int = 0
     refused_chunks: int = 0
     wire_bytes: int = 0
+    freed: tuple[ChunkId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +353,7 @@ class Publisher:
 
     async def _report(self, state: str, reasons: tuple[str, ...] = (), retry_wall_ns: int = 0) -> None:
         usage = await self._disk(self._spool.usage)
+        freed, self.totals.freed = tuple(self.totals.freed), []
         self._on_progress(
             Progress(
                 state,
@@ -364,6 +368,7 @@ class Publisher:
                 archived_bytes=self.totals.archived_bytes,
                 refused_chunks=self.totals.refused_chunks,
                 wire_bytes=self.totals.wire_bytes + (self._account.meter.used if self._account else 0),
+                freed=freed,
             )
         )
 
