@@ -69,6 +69,7 @@ async def examine(config_path: Path, home: Home, environment: Mapping[str, str])
         ("display", lambda: _display(environment)),
         ("power", _power),
         ("network", _network),
+        ("conditions", _conditions),
         ("clock", _clock),
         ("disk", lambda: _disk(home)),
     ]
@@ -135,6 +136,7 @@ async def _display(environment: Mapping[str, str]) -> Check:
 
         def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None: ...
         def key(self, t_ms: int, down: bool, code: int, slot: int) -> None: ...
+        def command(self, t_ms: int, name: str) -> None: ...
         def focus(self, t_ms: int, window: object) -> None: ...
         def damage(self, t_ms: int) -> None: ...
         def idle(self, t_ms: int, idle: bool) -> None: ...
@@ -167,6 +169,13 @@ async def _power() -> Check:
         return Check("power", Level.LIMITED, "no UPower and no battery seen: counted as being on mains")
     charge = "" if power.battery_ratio is None else f", charged {power.battery_ratio:.0%}"
     return Check("power", Level.OK, ("on battery" if power.on_battery else "on mains") + charge)
+
+
+async def _conditions() -> Check:
+    from capture.senses import find_senses
+
+    senses = await find_senses()
+    return Check("conditions", Level.LIMITED if senses.missing else Level.OK, senses.in_words())
 
 
 async def _network() -> Check:

@@ -1,6 +1,8 @@
 """The configuration: what it accepts, how it explains what it doesn't, and that every key has an effect."""
 
+import json
 import re
+import tempfile
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +10,20 @@ from typing import Any
 
 import pytest
 
+from capture import log
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
-from capture.effects import Rates, bounds_of, budget_table, describe, link_class, rules_of, settings_of, top_rung
+from capture.consent import KINDS, LABEL_KIND
+from capture.effects import (
+    Rates,
+    bounds_of,
+    budget_table,
+    describe,
+    kinds_of,
+    link_class,
+    rules_of,
+    settings_of,
+    top_rung,
+)
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
@@ -112,6 +126,13 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
             'line 2: consent.purposes.0 = "performance-assessment": write one of',
         ),
         ('[scope]\nallow = ["*"]', 'line 2: scope.allow.0 = "*": '),
+        ('[scope]\nallow = ["@banking"]', "this group is never recorded, and no configuration changes that"),
+        ('[scope]\nsites = ["@health"]', "this group is never recorded, and no configuration changes that"),
+        ('[scope]\ncontent = ["@password-managers"]', "this group is never recorded"),
+        ('[scope]\nallow = ["@offices"]', "there is no such group; there are: @office, @browser"),
+        ('[scope]\nallow = ["@work-sites"]', "this group has no applications, only sites"),
+        ('[scope]\nsites = ["https://github.com/login"]', 'write the host of a site, such as "github.com"'),
+        ('[scope]\nsites = ["com"]', '"com" names the sites of everybody below it'),
         ("budget = 3", "line 1: budget = 3: write a table"),
         ("[budget\nday=", "is not TOML"),
     ],
@@ -151,6 +172,17 @@ def settings(text: str) -> Any:
     return settings_of(parse_config(text), time_zone="Asia/Tokyo")
 
 
+def logged(text: str) -> set[str]:
+    """Return the levels that reach the log."""
+    with tempfile.TemporaryDirectory() as folder:
+        log.set_up(parse_config(text).log.level, f"{folder}/log")
+        for level in log.LEVELS.values():
+            log.event("x", level=level)
+        lines = Path(folder, "log").read_text().splitlines()
+        log.to_stderr(log.ERROR)
+    return {json.loads(line)["level"] for line in lines}
+
+
 EFFECTS: dict[str, tuple[str, Any]] = {
     "consent.purposes": (
         '[consent]\npurposes = ["accessibility-research"]',
@@ -163,6 +195,18 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     ),
     "scope.allow": ('[scope]\nallow = ["code"]', lambda t: rules_of(parse_config(t)).allow == ("code",)),
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
+    "scope.sites": (
+        '[scope]\nsites = ["GitHub.com", "@work-sites"]',
+        lambda t: {"github.com", "atlassian.net"} <= set(rules_of(parse_config(t)).sites),
+    ),
+    "scope.deny_sites": (
+        '[scope]\ndeny_sites = ["gist.github.com"]',
+        lambda t: rules_of(parse_config(t)).deny_sites == ("gist.github.com",),
+    ),
+    "scope.content": (
+        '[scope]\ncontent = ["thunderbird", "mail.example.org"]',
+        lambda t: set(rules_of(parse_config(t)).content) == {"thunderbird", "mail.example.org"},
+    ),
     "scope.desktop": (
         '[scope]\ndesktop = "show"',
         lambda t: parse_config(t).scope.desktop is Desktop.SHOW and rules_of(parse_config(t)).show_desktop,
@@ -193,6 +237,11 @@ EFFECTS: dict[str, tuple[str, Any]] = {
         lambda t: settings(t).min_frame_interval_ms == 10_000 and top_rung(parse_config(t)) is Rung.EVERY_10S,
     ),
     "screens.effort": ('[screens]\neffort = "small"', lambda t: settings(t).effort is Effort.SMALL),
+    "semantics.enabled": ("[semantics]\nenabled = false", lambda t: kinds_of(parse_config(t)) == KINDS),
+    "semantics.labels": (
+        '[semantics]\nlabels = "digest"',
+        lambda t: LABEL_KIND not in kinds_of(parse_config(t)),
+    ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),
     "budget.billing_day": ("[budget]\nbilling_day = 9", lambda t: limits(t).billing_day == 9),
@@ -217,6 +266,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "energy.screens_floor": ('[energy]\nscreens_floor = "40 %"', lambda t: settings(t).screens_floor == 0.4),
     "energy.floor": ('[energy]\nfloor = "20 %"', lambda t: settings(t).floor == 0.2),
     "energy.wakeups_s": ("[energy]\nwakeups_s = 5", lambda t: settings(t).wakeups_s == 5),
+    "energy.memory": ('[energy]\nmemory = "90 MB"', lambda t: settings(t).memory_bytes == 90_000_000),
     "spool.directory": ('[spool]\ndirectory = "/data"', lambda t: parse_config(t).spool.directory == "/data"),
     "spool.limit": ('[spool]\nlimit = "1 GB"', lambda t: parse_config(t).spool.limit == 10**9),
     "spool.age": ('[spool]\nage = "2 days"', lambda t: parse_config(t).spool.age == timedelta(days=2)),
@@ -237,6 +287,12 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "archive.public_key": (
         '[archive]\npublic_key = "a.pub"',
         lambda t: "no archive.public_key" not in describe(parse_config(t)),
+    ),
+    "log.level": ('[log]\nlevel = "error"', lambda t: logged(t) == {"error"}),
+    "log.file": ('[log]\nfile = "~/agent.log"', lambda t: parse_config(t).log.file == "~/agent.log"),
+    "metrics.listen": (
+        '[metrics]\nlisten = "127.0.0.1:9466"',
+        lambda t: parse_config(t).metrics.listen == "127.0.0.1:9466",
     ),
     "archive.reader": ('[archive]\nreader = "Lab"', lambda t: parse_config(t).archive.reader == "Lab"),
 }
