@@ -98,6 +98,9 @@ class Stack:
             allow: window classes that may be recorded.
         """
         self.run("keys", "archive", "--out", str(self.folder / "keys"))
+        request = self.folder / "request.txt"
+        self.run("enrol", "--request", str(request))
+        self.run("keys", "accept", str(request), "--devices", str(self.archive / ".devices"))
         self.config.write_text(
             f"""\
 # The demo's configuration; deploy/config.example.toml explains every key.

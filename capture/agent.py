@@ -29,7 +29,7 @@ from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
 from capture.errors import CaptureError, DiskFull, NoDisplay
-from capture.forgetting import Forgetting
+from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
@@ -64,7 +64,7 @@ NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
 
-SENT = ("sent_chunks", "resent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
+SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
 
 
@@ -264,6 +264,7 @@ class Agent:
         self._conditions_changed()
         if not self.steering.plan.capture:
             self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
+        self.chunker.note(take_note(self.home.forgotten))
         if self.carried.paused:
             until = self.carried.paused_until
             self.conductor.pause(None if until is None else timedelta(seconds=max(0.0, until - time.monotonic())))
@@ -307,7 +308,8 @@ class Agent:
 
     def carry(self) -> Carried:
         """Return what the next one takes over; called after `run`."""
-        progress = self.progress
+        # The totals themselves: the last progress that was told may be older than the last answer.
+        before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
             stopped_ms=self._stopped_ms,
@@ -315,7 +317,7 @@ class Agent:
             frames=self.camera.frames,
             refused=dict(self.camera.refused),
             sizes=self.chunker.sizes,
-            sent={} if progress is None else {name: getattr(progress, name) for name in SENT},
+            sent=before if sent is None else {name: before.get(name, 0) + getattr(sent, name) for name in SENT},
             paused=self.conductor.is_paused,
             paused_until=self.conductor.paused_until,
         )
@@ -365,17 +367,24 @@ class Agent:
         spool = self.spool_usage
         return Conditions(
             wall_ns=time.time_ns(),
+            paused=self.conductor.is_paused,
+            locked=power.locked,
+            asleep=power.sleeping,
             idle=self.conductor.is_idle,
             on_battery=power.on_battery,
             battery_ratio=power.battery_ratio,
             power_warning=power.warning,
+            discharge_w=power.energy_rate_w,
             power_saver=power.power_saver,
-            hot=usage.hot,
+            lid_closed=power.lid_closed,
+            hot=power.degraded or usage.hot,
             load_ratio=usage.load_ratio,
             own_cpu_ratio=usage.cpu_ratio,
             wakeups_s=usage.wakeups_s,
+            rss_bytes=usage.rss_bytes,
             link=effects.link_class(self.config, network.link, network.name),
             network=network.name,
+            captive=network.captive,
             purses=effects.purses_of(self.standings),
             backlog_bytes=spool.live_bytes,
             spool_ratio=spool.disk_bytes / spool.limit_bytes,

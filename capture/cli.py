@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ from capture.home import Home
 
 if TYPE_CHECKING:
     from capture.config import Config
+    from transport.folder import Folder
+    from transport.spool import Spool
 
 app = typer.Typer(
     name="modicum",
@@ -31,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(help="Make and show keys.", no_args_is_help=True)
+keys_app = typer.Typer(help="Make keys and certificates; let devices in, and out.", no_args_is_help=True)
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
@@ -44,12 +47,19 @@ RELOAD_WAIT_S = 120.0
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration; default: ~/.config/modicum/config.toml.")
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", help="An administrator's policy that counts besides /etc/modicum/policy.toml; it narrows."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def main() -> None:
     """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
     _mount_transport()
+    _mount_scope()
     try:
         app()
     except KeyboardInterrupt:
@@ -58,6 +68,15 @@ def main() -> None:
         _fail(_first(group))
     except Exception as error:
         _fail(error)
+
+
+def _mount_scope() -> None:
+    """Mount the commands of scope and trust when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "scope"}:
+        import capture.scope_cli
+
+        capture.scope_cli.mount(app, load)
 
 
 def _fail(error: BaseException) -> None:
@@ -77,11 +96,11 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _mount_transport() -> None:
     """Mount the collector's commands; their module is imported only when one of them is named, or for the help."""
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if named in {None, "collect", "broker", "archive"}:
+    if named in {None, "collect", "broker", "archive", "enrolment", "keys"}:
         import transport.cli
         from capture.keyfiles import read_private
 
-        transport.cli.mount(app, lambda path, what: read_private(path, what=what))
+        transport.cli.mount(app, keys_app, lambda path, what: read_private(path, what=what))
 
 
 def home() -> Home:
@@ -97,12 +116,16 @@ def config_path(given: Path | None) -> Path:
     return Path(base) / CONFIG_NAME
 
 
-def load(given: Path | None) -> Config:
-    """Read and validate the configuration.
+def load(given: Path | None, policy: Path | None = None) -> Config:
+    """Read and validate the configuration, as far as the administrator's policies let it.
+
+    Args:
+        policy: one more policy besides /etc/modicum/policy.toml.
 
     Raises:
-        ConfigError: it is missing or wrong.
+        ConfigError: it is missing or wrong, or a policy is.
     """
+    from capture.agreement import effective
     from capture.config import parse_config
 
     path = config_path(given)
@@ -114,7 +137,7 @@ def load(given: Path | None) -> Config:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    return parse_config(text, source=str(path))
+    return effective(parse_config(text, source=str(path)), policy)
 
 
 def say(text: str) -> None:
@@ -123,19 +146,20 @@ def say(text: str) -> None:
 
 
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
     from capture import log
     from capture.agent import run_agent
 
-    parsed = load(config)
+    parsed = load(config, policy)
     log.set_up(parsed.log.level, parsed.log.file)
-    asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config)))
+    asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config, policy)))
 
 
 @app.command()
 def consent(
     config: ConfigOption = None,
+    policy: PolicyOption = None,
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="SHA256", help="Accept the notice with this hash, unasked.")
     ] = None,
@@ -146,7 +170,8 @@ def consent(
     from capture.keyfiles import write_private
 
     folders = home()
-    text = notice(terms_of(load(config)))
+    terms = terms_of(load(config, policy))
+    text = notice(terms)
     current = digest(text)
     say(text)
     say(f"SHA-256 of this notice: {current}")
@@ -162,7 +187,7 @@ def consent(
         if not typer.confirm("Do you agree?", default=False):
             raise NoConsent("you did not agree, so nothing will be recorded")
     folders.prepare()
-    write_private(folders.consent_file, Consent(current, int(time.time()), text).to_json())
+    write_private(folders.consent_file, Consent(current, int(time.time()), text, terms).to_json())
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
     _apply_if_running()
 
@@ -212,21 +237,26 @@ def _ask(command: str, *, wait_s: float = 10.0, **fields: Any) -> dict[str, Any]
 @app.command()
 def status(
     as_json: JsonOption = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Print a line each second until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep it on the screen until Ctrl-C.")] = False,
 ) -> None:
     """Show what is being recorded, the plan and its reasons, and the budget."""
-    from capture.status import Status, full, one_line
+    if as_json:
+        say(json.dumps(_ask("status"), ensure_ascii=False))
+        while watch:
+            time.sleep(1)
+            say(json.dumps(_ask("status"), ensure_ascii=False))
+    elif watch:
+        from capture.watch import watch as show
 
-    while True:
-        answer = _ask("status")
-        if as_json:
-            say(json.dumps(answer, ensure_ascii=False))
-        else:
-            shown = Status.from_answer(answer)
-            say(one_line(shown) if watch else full(shown))
-        if not watch:
-            return
-        time.sleep(1)
+        show(lambda: _ask("status"))
+    else:
+        import shutil
+
+        from capture.panel import ansi, lay_out, text
+        from capture.status import Status
+
+        lines = lay_out(Status.from_answer(_ask("status")), shutil.get_terminal_size().columns)
+        say(ansi(lines) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text(lines))
 
 
 @app.command()
@@ -278,6 +308,43 @@ def forget(
 
 
 @app.command()
+def review(
+    config: ConfigOption = None,
+    browser: Annotated[
+        bool, typer.Option(help="Open the page in your browser; otherwise only its link is shown.")
+    ] = True,
+) -> None:
+    """Open a page of this machine that shows what was recorded, and deletes what you choose."""
+    from capture.review import opening
+
+    checked, folders = load(config), home()
+    asyncio.run(
+        opening.review(checked, folders, _folder(folders.copies), partial(_spool, checked, folders), browser, say)
+    )
+
+
+def _folder(path: Path) -> Folder:
+    from transport.folder import Folder
+    from transport.fs import RealFiles
+
+    return Folder(RealFiles(), path)
+
+
+def _spool(config: Config, folders: Home) -> Spool:
+    """Open the spool where no agent runs."""
+    from transport.fs import RealFiles
+    from transport.spool import Spool
+
+    return Spool.open(
+        RealFiles(),
+        Path(config.spool.directory).expanduser() if config.spool.directory else folders.spool,
+        device=folders.device(),
+        limit_bytes=config.spool.limit,
+        when_full=str(config.spool.when_full),
+    )
+
+
+@app.command()
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what this machine can do, and say how to mend what it cannot."""
     from capture.doctor import examine, render
@@ -295,38 +362,31 @@ def config_reload() -> None:
     say(f"Applied: {', '.join(changed)}." if changed else "Nothing has changed.")
 
 
+@app.command()
+def enrol(
+    request: Annotated[
+        Path,
+        typer.Option("--request", help="Write a request there, for whoever runs the archive: modicum keys accept."),
+    ],
+) -> None:
+    """Have this device let in by the archive."""
+    from capture.enrolling import Enrolling
+
+    folders = home()
+    folders.prepare()
+    Enrolling(folders).write_request(request)
+    say(f"{request}: give it to whoever runs the archive; they run `modicum keys accept {request.name}`.")
+
+
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Validate the configuration and say what it means."""
     from capture.effects import Rates, describe
 
-    checked = load(config)
+    checked = load(config, policy)
     learned = home().learned
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))
-
-
-@keys_app.command("archive")
-def keys_archive(
-    out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("archive-keys"),
-    hybrid: Annotated[
-        bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")
-    ] = False,
-) -> None:
-    """Make the archive's key pair: devices get the public half, only readers the private one."""
-    from capture.keyfiles import write_private
-    from codec.seal import ArchivePrivateKey, Suite
-
-    private_path, public_path = out / "archive.key", out / "archive.pub"
-    for path in (private_path, public_path):
-        if path.exists():
-            raise CaptureError(
-                f"{path} exists: what was sealed for it could not be read with another; name another folder"
-            )
-    key = ArchivePrivateKey.generate(Suite.MLKEM768_X25519 if hybrid else Suite.X25519)
-    write_private(private_path, key.to_text().encode())
-    public_path.write_text(key.public.to_text(), encoding="ascii")
-    say(f"{private_path}: keep it where recordings are read, and nowhere else\n{public_path}: give it to the devices")
 
 
 app.add_typer(service_cli.commands(load, config_path), name="service")

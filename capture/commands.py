@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from capture.control import Answer, Command
+from capture.effects import sent_over
 from capture.errors import CaptureError
 from capture.review.requests import ReviewRequests
 from capture.status import Status
 
 if TYPE_CHECKING:
     from capture.agent import Agent
+    from capture.config import Config
+
+UNLIMITED_BYTES = 1 << 62
+"""What the budget calls left where nothing limits."""
 
 OVERFLOW = "batch of input that came too fast: the X server may have dropped an event of it"
 
@@ -60,6 +65,7 @@ class Commands:
             state = "suspended"
         else:
             state = "recording" if agent.gate.open else "waiting"
+        conditions = agent.observe()
         month_end = datetime.fromtimestamp(budget.period_end_wall_ns / 1e9, ZoneInfo(agent.time_zone))
         return Status(
             state=state,
@@ -89,9 +95,17 @@ class Commands:
                 "month_end": f"{month_end:%Y-%m-%d}",
                 "forecast_month": budget.forecast_month,
             },
+            links=links_of(budget, agent.config),
+            kinds={"overhead" if kind == "other" else kind: count for kind, count in budget.by_kind.items()},
+            pace=agent.governor.outlook(
+                conditions.wall_ns,
+                day=(budget.day_start_wall_ns, budget.day_end_wall_ns),
+                month=(budget.period_start_wall_ns, budget.period_end_wall_ns),
+            ),
+            energy=agent.governor.energy(conditions) | {"rss_bytes": agent.usage.current().rss_bytes},
             refused=self._left_out(),
             warnings=(*agent.warnings.values(), *budget.notes),
-            link=agent.observe().link,
+            link=conditions.link,
             device=agent.device,
             since_wall_s=agent.started_wall_s,
         )
@@ -144,6 +158,26 @@ class Commands:
         await agent.forgetting.copies()
         agent.conductor.stopping.set()
         return answer
+
+
+def links_of(budget: Any, config: Config) -> dict[str, dict[str, Any]]:
+    """Return, by class of links, what was used of its budget and what is left of it now.
+
+    Args:
+        budget: transport.limits.Usage.
+    """
+    send = sent_over(config.budget)
+    return {
+        str(link): {
+            "day_used": used.day_used,
+            "day_limit": used.day_limit,
+            "month_used": used.month_used,
+            "month_limit": used.month_limit,
+            "left_bytes": None if (left := budget.left_bytes[link]) >= UNLIMITED_BYTES else left,
+            "send": str(send[str(link)]),
+        }
+        for link, used in budget.by_link.items()
+    }
 
 
 def _seconds_of(request: Mapping[str, Any]) -> float | None:

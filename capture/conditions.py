@@ -41,13 +41,14 @@ class Conditions:
     Attributes:
         wall_ns: the wall clock.
         consented, paused, locked, asleep: what stops everything.
-        idle: the person has touched nothing for a while.
-        on_battery: running on it. battery_ratio: 0-1. power_warning: the system calls it low. power_saver: the person
-            chose the thrifty profile. hot: the machine throttles.
+        idle: the person has touched nothing for a while. lid_closed: of a laptop.
+        on_battery: running on it. battery_ratio: 0-1. power_warning: the system calls it low. discharge_w: what it
+            gives now. power_saver: the person chose the thrifty profile. hot: the machine throttles, or soon will.
         load_ratio: CPU use of the whole machine, 0-1.
         own_cpu_ratio: of all our processes, in cores, of late; the governor averages it. wakeups_s: ours, per second.
+        rss_bytes: memory that we hold.
         link: "unmetered", "metered", "roaming", "unknown" (treated as metered) or "offline".
-        network: its name, for the reasons.
+        network: its name, for the reasons. captive: it wants somebody to sign in before it lets anything through.
         purses: by link class, and by ALL_LINKS for those over all; a link without limits has no entry.
         backlog_bytes: recorded, not sent: hold-back and spool.
         spool_ratio: how full the spool is, 0-1.
@@ -59,16 +60,20 @@ class Conditions:
     locked: bool = False
     asleep: bool = False
     idle: bool = False
+    lid_closed: bool | None = None
     on_battery: bool | None = None
     battery_ratio: float | None = None
     power_warning: bool = False
+    discharge_w: float | None = None
     power_saver: bool | None = None
     hot: bool | None = None
     load_ratio: float | None = None
     own_cpu_ratio: float | None = None
     wakeups_s: float | None = None
+    rss_bytes: int | None = None
     link: str = "unknown"
     network: str = ""
+    captive: bool = False
     purses: Mapping[str, tuple[Purse, ...]] = field(default_factory=dict)
     backlog_bytes: int = 0
     spool_ratio: float = 0.0
@@ -85,7 +90,7 @@ class Settings:
         effort: the encoder's; None = the governor chooses.
         cpu_mains, cpu_battery: shares of one core that recording may use.
         screens_floor, floor: charge (0-1) on battery below which screenshots stop, and below which everything does.
-        wakeups_s: wake-ups per second that recording may cause.
+        wakeups_s: wake-ups per second that recording may cause. memory_bytes: memory that it may hold; None: any.
         send: by link class, what may be sent over it.
         rate_bytes_s, window_hours: ceiling of the sending rate, and hours of the day in which may be sent.
     """
@@ -100,6 +105,7 @@ class Settings:
     screens_floor: float = 0.30
     floor: float = 0.10
     wakeups_s: float = 12.0
+    memory_bytes: int | None = None
     send: Mapping[str, Upload] = field(
         default_factory=lambda: {"unmetered": Upload.ALL, "metered": Upload.EVENTS, "roaming": Upload.NOTHING}
     )

@@ -18,7 +18,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
+from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
 
 
@@ -132,11 +134,58 @@ def _application(value: object) -> str:
     return value
 
 
+def _allowed_application(value: object) -> str:
+    if isinstance(value, str) and value.startswith("@"):
+        check_allowed(value)
+        if not classes_of([value]):
+            raise ValueError("this group has no applications, only sites: name it in scope.sites")
+        return value
+    return _application(value)
+
+
+def _denied_application(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError('write the window class of an application, such as "code", or a group, such as "@chat"')
+    group_of(value)
+    return value
+
+
+def _site(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('write the host of a site, such as "github.com", or a group, such as "@work-sites"')
+    return value if group_of(value) else pattern_of(value)
+
+
+def _allowed_site(value: object) -> str:
+    if isinstance(value, str):
+        check_allowed(value)
+    return _site(value)
+
+
+def _content(value: object) -> str:
+    if isinstance(value, str) and not value.startswith("@"):
+        try:
+            return pattern_of(value)
+        except ValueError:
+            return _application(value)
+    return _allowed_site(value)
+
+
+AllowedApplication = Annotated[str, BeforeValidator(_allowed_application)]
+DeniedApplication = Annotated[str, BeforeValidator(_denied_application)]
+AllowedSite = Annotated[str, BeforeValidator(_allowed_site)]
+Site = Annotated[str, BeforeValidator(_site)]
+Content = Annotated[str, BeforeValidator(_content)]
+
+
 class ScopeSection(Section):
     """[scope]"""
 
-    allow: tuple[Annotated[str, BeforeValidator(_application)], ...] = Field(default=(), strict=False)
-    deny: tuple[str, ...] = Field(default=(), strict=False)
+    allow: tuple[AllowedApplication, ...] = Field(default=(), strict=False)
+    deny: tuple[DeniedApplication, ...] = Field(default=(), strict=False)
+    sites: tuple[AllowedSite, ...] = Field(default=(), strict=False)
+    deny_sites: tuple[Site, ...] = Field(default=(), strict=False)
+    content: tuple[Content, ...] = Field(default=(), strict=False)
     desktop: Annotated[Desktop, _choice(Desktop)] = Desktop.HIDE
 
 
@@ -200,6 +249,7 @@ class EnergySection(Section):
     screens_floor: Share = 0.30
     floor: Share = 0.10
     wakeups_s: float = Field(default=12.0, ge=0.5, le=1000, strict=False)
+    memory: Annotated[int, _size(50_000_000)] = 700_000_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -69,6 +69,7 @@ async def examine(config_path: Path, home: Home, environment: Mapping[str, str])
         ("display", lambda: _display(environment)),
         ("power", _power),
         ("network", _network),
+        ("conditions", _conditions),
         ("clock", _clock),
         ("disk", lambda: _disk(home)),
     ]
@@ -167,6 +168,13 @@ async def _power() -> Check:
         return Check("power", Level.LIMITED, "no UPower and no battery seen: counted as being on mains")
     charge = "" if power.battery_ratio is None else f", charged {power.battery_ratio:.0%}"
     return Check("power", Level.OK, ("on battery" if power.on_battery else "on mains") + charge)
+
+
+async def _conditions() -> Check:
+    from capture.senses import find_senses
+
+    senses = await find_senses()
+    return Check("conditions", Level.LIMITED if senses.missing else Level.OK, senses.in_words())
 
 
 async def _network() -> Check:

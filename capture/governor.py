@@ -48,6 +48,10 @@ LINK_HOURS = 20.0
 IDLE_RUNG = Rung.EVERY_2MIN
 PRIOR_SHARES = {"unmetered": 0.1}
 CPU_WINDOW_NS = 300_000_000_000
+MEMORY_RATIO = 1.25
+"""With more memory than it may hold, recording does without the thorough encoder; with so much more, without any."""
+MEMORY_BAND = 0.9
+"""Either is taken up again below this share of its mark."""
 MAX_CUT = 8
 """Rungs that measured CPU use over its share can take away."""
 
@@ -55,8 +59,8 @@ MAX_CUT = 8
 class Governor:
     """Decides how much to record.
 
-    State: the plan and when it last changed, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
-    when that last changed, the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
+    State: the plan, when it last changed and whether an order stopped everything, two flags with bands (charge below a floor), idleness, the mean CPU use, rungs cut for it and
+    when that last changed, how far memory is over its limit (0-2), the hold's step, the pace and what was saved against it; learned: habits, prices, shares of
     link classes.
     """
 
@@ -71,6 +75,7 @@ class Governor:
         self.plan: Plan | None = None
         self.recheck_ns: int | None = None
         self._changed_ns = 0
+        self._stopped = False
         self._below_screens_floor = False
         self._below_floor = False
         self._idle = False
@@ -78,8 +83,10 @@ class Governor:
         self._cut_ns = 0
         self._own_cpu = 0.0
         self._looked_ns = 0
+        self._over_memory = 0
         self._hold = 0
         self._pace_bytes_h = inf
+        self._means: Pace | None = None
         self._credit_bytes = 0.0
         self._shares = dict(PRIOR_SHARES)
         try:
@@ -150,13 +157,13 @@ class Governor:
         returned, self._idle = self._idle and not conditions.idle, conditions.idle
         if wanted == current:
             return Decision(wanted, partial(wording.in_words, grounds))
-        ordered = stops or returned or current is None or current.rung is Rung.NOTHING
+        ordered = stops or returned or current is None or self._stopped
         ready_ns = self._changed_ns + MIN_DWELL_NS
         if current is not None and not ordered and now_ns < ready_ns:
             self.recheck_ns = ready_ns
             grounds.append((wording.waits, wanted, ready_ns - now_ns))
             return Decision(current, partial(wording.in_words, grounds))
-        self.plan, self._changed_ns = wanted, now_ns
+        self.plan, self._changed_ns, self._stopped = wanted, now_ns, stops
         return Decision(wanted, partial(wording.in_words, grounds))
 
     def _track(self, now_ns: int, conditions: Conditions) -> None:
@@ -180,6 +187,13 @@ class Governor:
                 self._cut, self._cut_ns = self._cut + 1, now_ns
             elif used < share and self._cut:
                 self._cut, self._cut_ns = self._cut - 1, now_ns
+        held, may_hold = conditions.rss_bytes, self.settings.memory_bytes
+        if held is not None and may_hold is not None:
+            for step, limit in ((1, may_hold), (2, MEMORY_RATIO * may_hold)):
+                if held > limit:
+                    self._over_memory = max(self._over_memory, step)
+                elif held < MEMORY_BAND * limit:
+                    self._over_memory = min(self._over_memory, step - 1)
         wakeups = conditions.wakeups_s
         if wakeups is not None:
             if wakeups > self.settings.wakeups_s:
@@ -197,7 +211,7 @@ class Governor:
     def _make(self, rung: Rung, effort: Effort, conditions: Conditions) -> Plan:
         link = _counted(conditions.link)
         upload = Upload.NOTHING if link == "offline" or conditions.asleep else self.settings.send.get(link, Upload.ALL)
-        if self._below_floor:
+        if self._below_floor or (conditions.lid_closed and conditions.on_battery):
             upload = Upload.NOTHING
         return plan_of(
             rung,
@@ -216,17 +230,25 @@ class Governor:
             return self._make(Rung.NOTHING, Effort.FAST, conditions)
         share = self._cpu_share(conditions)
         if conditions.on_battery:
-            grounds.append((wording.power, "on battery", charge, _halves(conditions)))
+            grounds.append((wording.on_battery, charge, conditions.discharge_w, _halves(conditions)))
         else:
-            where = "on mains" if conditions.on_battery is False else "power unknown"
-            grounds.append((wording.power, where, None, _halves(conditions)))
+            grounds.append((wording.not_on_battery, conditions.on_battery is False, _halves(conditions)))
         cap, why_capped = self._cap(conditions)
         means = self._pace(conditions)
         if not means.frames_can_leave and cap >= FIRST_WITH_FRAMES:
             cap, why_capped = Rung.EVENTS, "no link that may carry screenshots has been seen for long"
-        self._pace_bytes_h = means.frame_bytes_h
+        self._means, self._pace_bytes_h = means, means.frame_bytes_h
         frame_bytes_h = means.frame_bytes_h + self._credit_bytes / CREDIT_HOURS
-        if settings.effort is None:
+        only_fast = False
+        if self._over_memory:
+            only_fast, all_screens = True, self._over_memory > 1
+            cap = min(cap, Rung.EVENTS) if all_screens else cap
+            over = partial(wording.over_memory, all_screens=all_screens)
+            grounds.append((over, conditions.rss_bytes or 0, settings.memory_bytes or 0))
+        if only_fast:
+            effort = Effort.FAST
+            rung = self._highest(effort, cap, means.event_bytes_h, frame_bytes_h, share)
+        elif settings.effort is None:
             fast = self._highest(Effort.FAST, cap, means.event_bytes_h, frame_bytes_h, share)
             small = self._highest(Effort.SMALL, cap, means.event_bytes_h, frame_bytes_h, share)
             thorough = small > fast or (small is fast and self._is_thorough(fast, frame_bytes_h, conditions))
@@ -249,6 +271,34 @@ class Governor:
             grounds.append((partial(wording.next_rung, bytes_lack=bytes_lack), above, price, share))
         return self._make(rung, effort, conditions)
 
+    # -- showing ----------------------------------------------------------------------------------------------------
+
+    def outlook(self, wall_ns: int, **spans: tuple[int, int]) -> dict[str, float | None]:
+        """Return the pace, for people: bytes an hour of activity, expected hours, and how far an even pace would be.
+
+        Args:
+            wall_ns: now. spans: by name, when a day or period began and ends; the answer has NAME_even_ratio for each.
+        """
+        means = self._means
+        found: dict[str, float | None] = {"bytes_h": None, "hours": None}
+        if means is not None and means.frame_bytes_h < inf:
+            found = {"bytes_h": means.frame_bytes_h, "hours": means.hours}
+        for name, (start_ns, end_ns) in spans.items():
+            whole = self.habits.expected_hours(start_ns, end_ns)
+            found[f"{name}_even_ratio"] = self.habits.expected_hours(start_ns, wall_ns) / whole if whole else None
+        return found
+
+    def energy(self, conditions: Conditions) -> dict[str, float | None]:
+        """Return what recording takes of the machine and what it may, for people."""
+        return {
+            "cpu_ratio": self._own_cpu if conditions.own_cpu_ratio is not None else None,
+            "cpu_share": self._cpu_share(conditions),
+            "wakeups_s": conditions.wakeups_s,
+            "wakeups_limit": self.settings.wakeups_s,
+        }
+
+    # -- the parts of a decision ------------------------------------------------------------------------------------
+
     def _cap(self, conditions: Conditions) -> tuple[Rung, Ground]:
         """Return the highest rung that the conditions permit at any price, and why no higher."""
         if not self.settings.screens:
@@ -257,6 +307,8 @@ class Governor:
             return Rung.EVENTS, (wording.below_screens_floor, self.settings.screens_floor)
         if conditions.power_warning and conditions.on_battery:
             return Rung.EVENTS, "the system calls the battery low: no screenshots"
+        if conditions.lid_closed and conditions.on_battery:
+            return Rung.EVENTS, "the lid is closed, on battery: no screenshots, and nothing is sent"
         if conditions.idle:
             return IDLE_RUNG, "nobody is at work, so that a film or a clock costs nothing"
         if conditions.spool_ratio > 0.9:

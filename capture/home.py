@@ -84,6 +84,11 @@ class Home:
         """The key that opens them."""
         return self.state / "own.key"
 
+    @property
+    def forgotten(self) -> Path:
+        """The note of what was deleted while no agent ran."""
+        return self.state / "forgotten.json"
+
     def own_key(self) -> ArchivePrivateKey:
         """Return the person's own key pair, which their copies are sealed for; it is made on first use."""
         if not self.own_key_file.exists():

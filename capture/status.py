@@ -20,6 +20,11 @@ class Status:
         chunks: open, closed (since the start), sent (acknowledged by the collector), waiting in the spool.
         spool_bytes, spool_limit_bytes: the spool.
         budget: day_used, day_limit, month_used, month_limit, month_end, forecast_month (bytes; limits None = none).
+        links: by class of links: day_used, month_used, month_limit, left_bytes (now), send (what may go over it).
+        kinds: bytes on the wire of this period: events, screens, overhead.
+        pace: bytes_h, what an hour of activity may cost; hours, how many are expected; day_even_ratio, month_even_ratio,
+            what of the limit an even pace over the hours of activity would have used.
+        energy: cpu_ratio, cpu_share (what it may), wakeups_s, wakeups_limit, rss_bytes; None = not told.
         refused: what was not recorded, by reason.
         warnings: what the person should know or mend.
     """
@@ -34,6 +39,10 @@ class Status:
     spool_bytes: int
     spool_limit_bytes: int
     budget: Mapping[str, Any]
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    pace: Mapping[str, float | None] = field(default_factory=dict)
+    energy: Mapping[str, float | None] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     link: str = ""
@@ -81,33 +90,3 @@ def _left(budget: Mapping[str, Any], period: str) -> str:
     if limit is None:
         return "no budget set"
     return f"{human_bytes(max(0, limit - budget.get(f'{period}_used', 0)))} left this {period}"
-
-
-def full(status: Status) -> str:
-    """Return the status as lines for a person."""
-    recorded, sizes, chunks, budget = status.recorded, status.bytes, status.chunks, status.budget
-    lines = [
-        f"state     {status.state}",
-        *(f"          because {reason}" for reason in status.state_reasons),
-        f"plan      {status.plan}",
-        *(f"          because {reason}" for reason in status.plan_reasons),
-        f"recorded  {recorded.get('pointer', 0):,} pointer events, {recorded.get('keys', 0):,} key events, "
-        f"{recorded.get('rows', 0):,} rows, {recorded.get('frames', 0):,} frames",
-        f"bytes     {human_bytes(sizes.get('raw', 0))} raw, {human_bytes(sizes.get('encoded', 0))} encoded, "
-        f"{human_bytes(sizes.get('sealed', 0))} sealed, {human_bytes(sizes.get('wire', 0))} on the wire",
-        f"chunks    {chunks.get('closed', 0)} closed, {chunks.get('sent', 0)} in the archive, "
-        f"{chunks.get('waiting', 0)} waiting, {chunks.get('open', 0)} open",
-        f"spool     {human_bytes(status.spool_bytes)} of {human_bytes(status.spool_limit_bytes)}",
-        f"network   {status.link}",
-    ]
-    for period in ("day", "month"):
-        limit = budget.get(f"{period}_limit")
-        text = f"budget    this {period}: {human_bytes(budget.get(f'{period}_used', 0))} used"
-        if limit is not None:
-            text += f" of {human_bytes(limit)}, {_left(budget, period).split(' this')[0]}"
-        if period == "month" and budget.get("forecast_month") is not None:
-            text += f", forecast {human_bytes(budget['forecast_month'])} by {budget.get('month_end', '')}"
-        lines.append(text)
-    lines += [f"left out  {count:,} x {reason}" for reason, count in sorted(status.refused.items())]
-    lines += [f"warning   {warning}" for warning in status.warnings]
-    return "\n".join(lines)

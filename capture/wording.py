@@ -26,9 +26,22 @@ def in_words(grounds: Sequence[Ground]) -> tuple[str, ...]:
     return tuple(ground if isinstance(ground, str) else ground[0](*ground[1:]) for ground in grounds)
 
 
-def power(where: str, charge: float | None, halved: Sequence[str]) -> str:
-    """Say what the machine runs on, and what halves the share of the processor."""
-    return ", ".join((where if not charge else f"{where}, {show_share(charge)}", *halved))
+def on_battery(charge: float | None, discharge_w: float | None, halved: Sequence[str]) -> str:
+    """Say that the machine runs on its battery, and what halves the share of the processor."""
+    charged = () if charge is None else (show_share(charge),)
+    giving = () if not discharge_w or discharge_w < 0 else (f"giving {discharge_w:.1f} W",)
+    return ", ".join(("on battery", *charged, *giving, *halved))
+
+
+def not_on_battery(known: bool, halved: Sequence[str]) -> str:
+    """Say that the machine runs on mains, or on nobody knows what, and what halves the share of the processor."""
+    return ", ".join(("on mains" if known else "power unknown", *halved))
+
+
+def over_memory(rss_bytes: int, memory_bytes: int, *, all_screens: bool) -> str:
+    """Say that recording holds more memory than it may, and what it does without."""
+    without = "no screenshots" if all_screens else "only the quick encoder"
+    return f"recording holds {show_size(rss_bytes)} of memory, {show_size(memory_bytes)} are allowed: {without}"
 
 
 def below_floor(charge: float, floor: float) -> str:
@@ -60,6 +73,9 @@ def waits(wanted: Plan, wait_ns: int) -> str:
 def link(conditions: Conditions, upload: Upload) -> str:
     """Say what the network is, and what waits for a better one."""
     if conditions.link == "offline":
+        if conditions.captive:
+            named = f" ({conditions.network})" if conditions.network else ""
+            return f"the network{named} wants somebody to sign in first: what is recorded waits"
         return "offline: what is recorded waits"
     called = "unknown whether metered, so treated as metered" if conditions.link == "unknown" else conditions.link
     named = f"{called} ({conditions.network})" if conditions.network else called

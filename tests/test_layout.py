@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("capture", "codec", "transport")
-COMPOSITION_ROOTS = {"capture/agent.py", "capture/cli.py"}
-"""The only modules of `capture` that may import `transport`."""
+COMPOSITION_ROOTS = {"capture/agent.py", "capture/cli.py", "capture/enrolling.py"}
+"""The only modules of `capture` that may import `transport`: the agent, the command, and what lets a device in."""
 
 IMPURE = {
     "asyncio",
@@ -30,7 +30,12 @@ IMPURE = {
 ONE_PLACE = {
     "aiomqtt": "transport/mqtt.py",
     "av": "codec/video.py",
+    "mcap": "transport/exports/mcap.py",
     "mss": "capture/sources/screen.py",
+    "pyarrow": "transport/exports/parquet.py",
+    "rich": "capture/watch.py",
+    "starlette": "capture/review/app.py",
+    "uvicorn": "capture/review/server.py",
     "xcffib": "capture/sources/x11.py",
 }
 """Foreign libraries and the one module that wraps each."""

@@ -406,6 +406,8 @@ class Budget:
             by_kind=by_kind,
             left_bytes={link: self.left_bytes(link) for link in Link},
             notes=self._notes(),
+            day_start_wall_ns=self.calendar.start_ns(book.day),
+            period_start_wall_ns=self.calendar.start_ns(first),
         )
 
     def _notes(self) -> tuple[str, ...]:

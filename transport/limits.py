@@ -195,7 +195,8 @@ class Usage:
 
     Attributes:
         day_used, month_used: bytes, what is reserved included. day_limit, month_limit: None = no limit.
-        day_end_wall_ns, period_end_wall_ns: when the day and the billing period end.
+        day_start_wall_ns, day_end_wall_ns, period_start_wall_ns, period_end_wall_ns: when the day and the billing period
+            began and end.
         reserved: bytes reserved and not settled.
         forecast_month: bytes of this billing period at its end, if days go on as in the last four weeks; no limit is
             applied to it.
@@ -216,6 +217,8 @@ class Usage:
     by_kind: Mapping[str, int]
     left_bytes: Mapping[Link, int]
     notes: tuple[str, ...] = ()
+    day_start_wall_ns: int = 0
+    period_start_wall_ns: int = 0
 
 
 def show_bytes(size_bytes: float) -> str:

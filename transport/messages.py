@@ -52,6 +52,7 @@ class NackCode(IntEnum):
     WRONG_DEVICE = 7  # the topic names another device than the chunk
     CONFLICT = 8  # the archive holds something else under this id
     REVOKED = 9  # the archive's owner has ended what this device, or this key of it, may do
+    EXPIRED = 10  # the day is over until which it might be kept
 
     @classmethod
     def _missing_(cls, value: object) -> NackCode | None:
@@ -60,6 +61,9 @@ class NackCode(IntEnum):
 
 KEPT = frozenset({NackCode.LATER, NackCode.UNKNOWN_KEY, NackCode.REVOKED})
 """Whoever runs the archive can undo these (enrol the device, lift the revocation): the device keeps the chunk and asks again."""
+
+GONE = frozenset({NackCode.ERASED, NackCode.EXPIRED})
+"""Nothing of such a chunk may be kept, not even in the quarantine."""
 
 
 @dataclass(frozen=True, slots=True)

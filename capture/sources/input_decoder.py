@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from capture.sources.keyclass import KeyboardMap
+from codec.keys import Slots
 
 KEY_PRESS, KEY_RELEASE, BUTTON_PRESS, BUTTON_RELEASE, MOTION = 2, 3, 4, 5, 6
 """Core event codes (X11 protocol, appendix B)."""
@@ -32,8 +33,6 @@ WHEEL = range(4, 8)
 BUTTONS = range(1, 16)
 """What PointerKind can name; a button above is counted and dropped."""
 
-UNKNOWN_SLOT = 255
-"""The slot of a release whose press was not seen (codec.model.KeyEvents)."""
 
 _HALF, _MASK = 1 << 31, (1 << 32) - 1
 
@@ -97,7 +96,7 @@ class InputDecoder:
         self.keyboard = keyboard
         self.unnamed_buttons = 0
         self._pointer, self._key = pointer, key
-        self._slots: dict[int, int] = {}
+        self._slots = Slots()
 
     def decode(self, data: bytes, near_ms: int) -> list[Told]:
         """Return the events of a reply's body, in order.
@@ -120,16 +119,7 @@ class InputDecoder:
                     told.append((unwrap(time, near_ms), pointer, (2 * detail + release, x, y)))
             elif kind in (KEY_PRESS, KEY_RELEASE):
                 down = kind == KEY_PRESS
-                slot = self._press(detail) if down else self._slots.pop(detail, UNKNOWN_SLOT)
+                slot = self._slots.press(detail) if down else self._slots.release(detail)
                 code = self.keyboard.class_of(detail, state)
                 told.append((unwrap(time, near_ms), self._key, (down, code, slot)))
         return told
-
-    def _press(self, keycode: int) -> int:
-        """Return the slot of a pressed key: the one it holds, or the lowest that is free."""
-        held = self._slots.get(keycode)
-        if held is None:
-            taken = set(self._slots.values())
-            held = next(slot for slot in range(UNKNOWN_SLOT + 1) if slot not in taken)
-            self._slots[keycode] = held
-        return held

@@ -6,9 +6,9 @@ has the class of what it gives without modifiers (Shift+1 is a digit's key); onl
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
+from codec.keys import class_of_character
 from codec.model import KeyClass
 
 UNICODE_KEYSYMS = 0x01000000
@@ -27,9 +27,13 @@ def classify(keysym: int) -> KeyClass:
     if keysym == 0x20 or keysym == 0xA0 or keysym == 0xFF80:
         return KeyClass.SPACE
     if keysym < 0x100:
-        return _of_character(keysym)
+        return class_of_character(chr(keysym))
     if keysym >= UNICODE_KEYSYMS:
-        return _of_character(keysym - UNICODE_KEYSYMS) if keysym < UNICODE_KEYSYMS + 0x110000 else KeyClass.FUNCTION
+        return (
+            class_of_character(chr(keysym - UNICODE_KEYSYMS))
+            if keysym < UNICODE_KEYSYMS + 0x110000
+            else KeyClass.FUNCTION
+        )
     if keysym in _EDIT or keysym in _KEYPAD_EDIT:
         return KeyClass.EDIT
     if keysym in _NAVIGATION:
@@ -43,18 +47,6 @@ def classify(keysym: int) -> KeyClass:
     if keysym >= 0xFF00:  # F1-F35, and the media keys from 0x1008FF00 on
         return KeyClass.FUNCTION
     return KeyClass.LETTER if keysym < 0xFE00 else KeyClass.OTHER  # the alphabets' own sets: Cyrillic, Greek, Thai, …
-
-
-def _of_character(code_point: int) -> KeyClass:
-    category = unicodedata.category(chr(code_point))
-    return {
-        "L": KeyClass.LETTER,
-        "M": KeyClass.LETTER,
-        "N": KeyClass.DIGIT,
-        "P": KeyClass.PUNCTUATION,
-        "S": KeyClass.PUNCTUATION,
-        "Z": KeyClass.SPACE,
-    }.get(category[0], KeyClass.OTHER)
 
 
 class KeyboardMap:

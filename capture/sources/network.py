@@ -33,6 +33,11 @@ METERED, UNMETERED = (1, 3), (2, 4)
 CONNECTED_STATES = (50, 60, 70)
 """NMState: connected locally, to the site, to the world (20: disconnected, 10: asleep, 40: connecting)."""
 
+CAPTIVE = 2
+"""NMConnectivityState: a portal is in the way (1: nothing, 3: limited, 4: full; 0: not checked)."""
+PORTAL_CAPTIVE = 3
+"""The same, as the desktop portal counts (1: local only, 2: limited, 4: full)."""
+
 ROAMING_STATES = (5, 7, 10)
 """MMModem3gppRegistrationState: roaming; roaming for SMS only; roaming, circuit-switched fallback not preferred."""
 
@@ -44,12 +49,14 @@ class Network:
     Attributes:
         link: "unmetered", "metered", "roaming", "unknown" or "offline" (transport.budget.Link's values).
         name: the connection's name as the person sees it ("Home Wi-Fi"), for overrides; "" = unknown.
+        captive: it lets nothing through before somebody has signed in; the link then counts as "offline".
         guessed: nobody has marked the network; the system concluded `link` from its kind.
         source: who tells: "networkmanager", "portal" or "".
     """
 
     link: str = "unknown"
     name: str = ""
+    captive: bool = False
     guessed: bool = False
     source: str = ""
 
@@ -117,6 +124,8 @@ async def _from_network_manager(bus: Bus) -> Network:
         name = str(connection.get("Id", ""))
         if connection.get("Type") == "gsm":
             roaming = await _is_roaming(bus, [str(path) for path in connection.get("Devices", ())])
+    if int(manager.get("Connectivity", 0)) == CAPTIVE:
+        return Network("offline", name, captive=True, source=source)
     metered = int(manager.get("Metered", 0))
     if roaming:
         return Network("roaming", name, source=source)
@@ -147,4 +156,6 @@ async def _from_portal(bus: Bus) -> Network:
         return Network()
     if not answer[0]["available"]:
         return Network("offline", source="portal")
+    if answer[0].get("connectivity") == PORTAL_CAPTIVE:
+        return Network("offline", captive=True, source="portal")
     return Network("metered" if answer[0].get("metered") else "unmetered", guessed=True, source="portal")

@@ -24,6 +24,9 @@ PROFILES = (
     ("org.freedesktop.UPower.PowerProfiles", "/org/freedesktop/UPower/PowerProfiles"),
     ("net.hadess.PowerProfiles", "/net/hadess/PowerProfiles"),  # before power-profiles-daemon 0.20
 )
+HOT = ("high-operating-temperature",)
+"""Of power-profiles-daemon's PerformanceDegraded, what heat is; "lap-detected" is the other word of it."""
+
 LOGIND = "org.freedesktop.login1"
 LOGIND_PATH = "/org/freedesktop/login1"
 LOGIND_MANAGER = "org.freedesktop.login1.Manager"
@@ -48,6 +51,7 @@ class Power:
     Attributes:
         on_battery: not on mains. battery_ratio: 0-1. energy_rate_w: what the battery gives (positive) or takes (negative).
         warning: the system calls the battery low. power_saver: the person or the system asked programs to save.
+        degraded: the machine is too hot to work as fast as it could (power-profiles-daemon says so).
         lid_closed, locked, sleeping: of this person's session; `sleeping`: the machine is about to suspend.
         source: who tells of the battery: "upower", "psutil" or "".
     """
@@ -57,6 +61,7 @@ class Power:
     energy_rate_w: float | None = None
     warning: bool = False
     power_saver: bool | None = None
+    degraded: bool | None = None
     lid_closed: bool | None = None
     locked: bool = False
     sleeping: bool = False
@@ -105,6 +110,23 @@ class PowerSource:
         if self._power.source != "upower":
             return replace(self._power, **_from_psutil())
         return self._power
+
+    async def told_by(self) -> dict[str, str]:
+        """Return by what each condition would be told, "" for those that nobody tells; for `modicum doctor`."""
+        power, has = self.current(), {LOGIND: False}
+        if self._system is not None:
+            has[LOGIND] = await self._system.has(LOGIND)
+        savers = [saver for saver in SCREEN_SAVERS if self._session is not None and await self._session.has(saver)]
+        lock = ["logind"] if self._session_path else []
+        return {
+            "mains or battery": power.source if power.on_battery is not None else "",
+            "charge": power.source if power.battery_ratio is not None else "",
+            "a low battery's warning": "upower" if power.source == "upower" and power.battery_ratio is not None else "",
+            "power saver": "power-profiles-daemon" if power.power_saver is not None else "",
+            "lid": "upower" if power.lid_closed is not None else "",
+            "lock": " and ".join([*lock, *savers]),
+            "sleep": "logind" if has[LOGIND] else "",
+        }
 
     async def stop(self) -> None:
         """Stop listening; harmless when not started."""
@@ -164,10 +186,11 @@ class PowerSource:
 
     def _tell(self) -> None:
         said = {interface: self._said.get(interface, {}) for interface in (UPOWER, UPOWER_DEVICE, LOGIND_SESSION)}
-        profiles = [self._said.get(interface, {}).get("ActiveProfile") for interface, _ in PROFILES]
-        profile = next(filter(None, profiles), None)
+        profiles: Mapping[str, Any] = next(filter(None, (self._said.get(interface) for interface, _ in PROFILES)), {})
+        profile = profiles.get("ActiveProfile")
         power = Power(
             power_saver=None if profile is None else profile == "power-saver",
+            degraded=None if profile is None else profiles.get("PerformanceDegraded") in HOT,
             locked=bool(said[LOGIND_SESSION].get("LockedHint", False)) or self._screen_saver,
             sleeping=self._sleeping,
         )

@@ -58,6 +58,15 @@ class UsageSource:
         return self._last
 
 
+def told_by() -> dict[str, str]:
+    """Return by what the machine's load and heat and our wake-ups are told, "" for what nobody tells."""
+    return {
+        "load": "the system's load average" if _load_ratio() is not None else "",
+        "heat": "temperature sensors" if _is_hot() is not None else "",
+        "wake-ups": "getrusage" if _switches() is not None else "",
+    }
+
+
 def _switches() -> int | None:
     """Return the voluntary context switches of all threads so far (getrusage(2): ru_nvcsw)."""
     try:

@@ -232,6 +232,46 @@ def test_a_burst_of_encoding_takes_no_rung_away() -> None:
     assert rungs == {Rung.EVERY_2S}
 
 
+def test_with_too_much_memory_the_thorough_encoder_goes_first_and_then_screenshots() -> None:
+    governor = Governor(Settings(memory_bytes=400 * MB))
+    scarce = purses(400 * MB)
+    held = {"purses": scarce, "wakeups_s": 5.0}
+    assert plan(governor, 0, rss_bytes=300 * MB, **held).effort is Effort.SMALL
+    over = governor.decide(2 * MINUTE, conditions(rss_bytes=410 * MB, **held))
+    assert over.value.effort is Effort.FAST
+    assert "recording holds 410 MB of memory, 400 MB are allowed: only the quick encoder" in over.reasons
+    far = governor.decide(4 * MINUTE, conditions(rss_bytes=510 * MB, **held))
+    assert far.value.rung is Rung.EVENTS
+    assert any("no screenshots" in reason for reason in far.reasons)
+    assert plan(governor, 6 * MINUTE, rss_bytes=480 * MB, **held).rung is Rung.EVENTS, "a band, not a line"
+    assert plan(governor, 8 * MINUTE, rss_bytes=440 * MB, **held).rung > Rung.EVENTS
+    assert plan(governor, 10 * MINUTE, rss_bytes=350 * MB, **held).effort is Effort.SMALL
+
+
+def test_a_closed_lid_on_battery_leaves_events_and_sends_nothing() -> None:
+    closed = plan(lid_closed=True, on_battery=True, battery_ratio=0.9)
+    assert closed.rung is Rung.EVENTS, "whoever works on another screen is still recorded"
+    assert closed.upload is Upload.NOTHING
+    assert "the lid is closed, on battery: no screenshots, and nothing is sent" in reasons(
+        lid_closed=True, on_battery=True
+    )
+    assert plan(lid_closed=True, on_battery=False) == plan(on_battery=False), "a docked laptop"
+
+
+def test_the_battery_is_described_and_a_low_one_stops_screenshots() -> None:
+    said = reasons(on_battery=True, battery_ratio=0.34, discharge_w=12.53, power_saver=True)
+    assert said.startswith("on battery, 34 %, giving 12.5 W, power saver")
+    low = {"on_battery": True, "battery_ratio": 0.34, "power_warning": True}
+    assert plan(**low).rung is Rung.EVENTS
+    assert "the system calls the battery low: no screenshots" in reasons(**low)
+    assert plan(power_warning=True).rung > Rung.EVENTS, "on mains it is being charged"
+
+
+def test_a_network_that_wants_a_sign_in_is_said_to() -> None:
+    said = reasons(link="offline", captive=True, network="Hotel")
+    assert "the network (Hotel) wants somebody to sign in first: what is recorded waits" in said
+
+
 def test_many_wakeups_lengthen_the_hold() -> None:
     governor = Governor(Settings(wakeups_s=5))
     holds = [plan(governor, n * MINUTE, wakeups_s=rate).hold_ms for n, rate in enumerate((1, 9, 9, 9, 3, 1, 1), 1)]
@@ -240,7 +280,7 @@ def test_many_wakeups_lengthen_the_hold() -> None:
 
 def flap(period_ns: int, *says: dict[str, Any]) -> list[int]:
     """Return the times (ns) at which the plan changes within an hour of flapping."""
-    governor = Governor(Settings(screens_floor=0.4))
+    governor = Governor(Settings(screens_floor=0.4, memory_bytes=300 * MB))
     changes, last, now = [], None, 0
     while now < HOUR:
         said = says[now // period_ns % len(says)]
@@ -261,6 +301,10 @@ def flap(period_ns: int, *says: dict[str, Any]) -> list[int]:
         ({"load_ratio": 0.95}, {"load_ratio": 0.1}),
         ({"wakeups_s": 50.0}, {"wakeups_s": 1.0}),
         ({"link": "offline"}, {"link": "unmetered"}),
+        ({"lid_closed": True, "on_battery": True}, {"lid_closed": False, "on_battery": True}),
+        ({"on_battery": True, "power_warning": True}, {"on_battery": True}),
+        ({"power_saver": True, "hot": True}, {}),
+        ({"rss_bytes": 10**9}, {"rss_bytes": 10**8}),
     ],
 )
 @pytest.mark.parametrize("period_s", [1, 2, 7, 45])
@@ -268,6 +312,44 @@ def test_flapping_inputs_change_the_plan_at_most_once_a_minute(says: tuple[dict[
     changes = flap(period_s * S, *says)
     assert all(after - before >= MINUTE for before, after in pairwise(changes))
     assert len(changes) <= 60
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "on_battery": st.booleans(),
+                "battery_ratio": st.sampled_from([0.05, 0.09, 0.11, 0.29, 0.31, 0.39, 0.41, 0.9]),
+                "power_warning": st.booleans(),
+                "power_saver": st.booleans(),
+                "lid_closed": st.booleans(),
+                "hot": st.booleans(),
+                "load_ratio": st.sampled_from([0.1, 0.95]),
+                "own_cpu_ratio": st.sampled_from([0.0, 0.5]),
+                "wakeups_s": st.sampled_from([1.0, 50.0]),
+                "rss_bytes": st.sampled_from([10**8, 10**9]),
+                "link": st.sampled_from(["unmetered", "metered", "roaming", "unknown", "offline"]),
+                "spool_ratio": st.sampled_from([0.0, 0.95]),
+            },
+        ),
+        min_size=2,
+        max_size=150,
+    )
+)
+@settings(deadline=None)
+def test_whatever_flaps_the_plan_changes_once_a_minute_at_most(says: list[dict[str, Any]]) -> None:
+    """Any conditions but orders, another set every two seconds."""
+    governor = Governor(Settings(screens_floor=0.4, memory_bytes=300 * MB))
+    changes: list[int] = []
+    last: Plan | None = None
+    for number, said in enumerate(says):
+        now = S + 2 * S * number
+        made = governor.decide(now, conditions(wall_ns=MONDAY + now, purses=purses(2 * GB), **said)).value
+        if last is not None and made != last:
+            changes.append(now)
+        last = made
+    assert all(after - before >= MINUTE for before, after in pairwise(changes))
 
 
 def test_a_single_change_acts_at_once_and_a_held_one_at_its_time() -> None:

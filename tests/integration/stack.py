@@ -119,6 +119,7 @@ class Stack:
         self.collector: subprocess.Popen[bytes] | None = None
         self.agent: subprocess.Popen[bytes] | None = None
         self.run("keys", "archive", "--out", str(folder / "keys"))
+        self.enrol()
 
     @property
     def private_key(self) -> Path:
@@ -138,6 +139,12 @@ class Stack:
         )
         assert not check or done.returncode == 0, f"modicum {' '.join(words)}: {done.stdout}\n{done.stderr}"
         return done
+
+    def enrol(self) -> None:
+        """Have the archive let the agent's device in, by hand."""
+        request = self.folder / "request.txt"
+        self.run("enrol", "--request", str(request))
+        self.run("keys", "accept", str(request), "--devices", str(self.archive / ".devices"))
 
     def configure(self, text: str) -> None:
         """Write the configuration and accept its notice, as the scripted person."""

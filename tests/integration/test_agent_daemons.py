@@ -8,6 +8,8 @@ change (two runs of nmcli, for the network). The aim is a second.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,11 +21,20 @@ import pytest
 from dbus_fast import Variant
 
 from capture.agent import Agent
-from capture.sources.dbus import SYSTEM, Bus
-from capture.sources.network import MANAGER
-from capture.sources.power import LOGIND, LOGIND_MANAGER, LOGIND_PATH, LOGIND_SESSION, UPOWER
+from capture.sources.dbus import SESSION, SYSTEM, Bus
+from capture.sources.network import MANAGER, MONITOR, PORTAL, PORTAL_PATH
+from capture.sources.power import (
+    LOGIND,
+    LOGIND_MANAGER,
+    LOGIND_PATH,
+    LOGIND_SESSION,
+    UPOWER,
+    UPOWER_BATTERY_PATH,
+    UPOWER_DEVICE,
+    UPOWER_PATH,
+)
 from tests.agents import LOCAL_BROKER_PORT, Clock, assemble, follows, running, status
-from tests.buses import MOCK, appears, emit, mock, need_mocks, private_bus, set_properties
+from tests.buses import MOCK, appears, emit, mock, mock_object, need_mocks, private_bus, set_properties
 from tests.real_daemons import NOWHERE, Battery, mark, need_network_manager, need_upower, network_manager
 from tests.x11_display import need, x_server
 
@@ -175,14 +186,151 @@ async def test_lock_and_sleep_stop_the_recording_at_once(
                 await it.follows("started", plan="a screenshot every", because="")
                 for change, what, because in (
                     (lock, "locked", "the screen is locked"),
-                    (sleep, "going to sleep", "the machine is going to sleep"),
+                    (sleep, "going to sleep", "the machine goes to sleep"),
                 ):
                     began = time.monotonic()
                     await change(True)  # no minute has passed: what the system orders acts at once
-                    await it.follows(what, plan="", because=because, began=began)
+                    await it.follows(what, plan="nothing", because=because, began=began)
                     assert (await status(it.agent))["state"] == "suspended"
                     await change(False)
-                    await follows(it.agent, lambda shown: shown["state"] != "suspended", within_s=PATIENCE_S)
+                    await follows(
+                        it.agent,
+                        lambda shown: shown["state"] != "suspended" and "a screenshot" in shown["plan"],
+                        within_s=PATIENCE_S,
+                    )
+
+
+async def test_the_plan_follows_lid_warning_power_saver_and_heat(
+    system: None, tmp_path: Path, record_testsuite_property: Record
+) -> None:
+    need_mocks()
+    profiles, path = "net.hadess.PowerProfiles", "/net/hadess/PowerProfiles"
+    with mock("system", "upower", {"OnBattery": True}), mock("system", "power_profiles_daemon"):
+        async with bus_with(UPOWER, profiles) as bus, watched(tmp_path, record_testsuite_property) as it:
+
+            async def set_battery(**values: Variant) -> None:
+                await set_properties(bus, UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE, values)
+
+            async def set_lid(closed: bool) -> None:
+                await set_properties(bus, UPOWER, UPOWER_PATH, UPOWER, {"LidIsClosed": Variant("b", closed)})
+
+            async def set_profile(**values: Variant) -> None:
+                await set_properties(bus, profiles, path, profiles, values)
+
+            await set_battery(
+                Type=Variant("u", 2),
+                State=Variant("u", 2),
+                IsPresent=Variant("b", True),
+                Percentage=Variant("d", 64.0),
+                EnergyRate=Variant("d", 12.5),
+                WarningLevel=Variant("u", 1),
+            )
+            await it.follows("discharging", plan="a screenshot", because="on battery, 64 %, giving 12.5 W")
+            low, well = {"WarningLevel": Variant("u", 3)}, {"WarningLevel": Variant("u", 1)}
+            saver = {"ActiveProfile": Variant("s", "power-saver")}
+            hot = {"PerformanceDegraded": Variant("s", "high-operating-temperature")}
+            for what, change, plan, because in (
+                ("warned", set_battery(**low), "all events; only", "the system calls the battery low: no screenshots"),
+                ("well again", set_battery(**well), "a screenshot", "64 %"),
+                ("lid closed", set_lid(True), "all events; nothing is sent", "the lid is closed, on battery"),
+                ("lid opened", set_lid(False), "a screenshot", "64 %"),
+                ("power saver", set_profile(**saver), "", "power saver"),
+                ("hot", set_profile(**hot), "", "power saver, hot"),
+            ):
+                it.clock.skip()
+                began = time.monotonic()
+                await change
+                await it.follows(what, plan=plan, because=because, began=began)
+
+
+async def test_the_portal_tells_of_the_network_where_there_is_no_network_manager(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record_testsuite_property: Record
+) -> None:
+    need_mocks()
+    with private_bus("session") as address:
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", NOWHERE)
+        with mock_object("session", PORTAL, PORTAL_PATH, MONITOR):
+            bus = await Bus.connect(SESSION)
+            assert bus is not None
+            await appears(bus, PORTAL)
+
+            async def answer(status: str) -> None:
+                code = f"ret = dbus.Dictionary({status}, signature='sv')"
+                added = [MONITOR, "GetStatus", "", "a{sv}", code]
+                await bus.call(PORTAL, PORTAL_PATH, MOCK, "AddMethod", "sssss", added)
+                await bus.call(PORTAL, PORTAL_PATH, MOCK, "EmitSignal", "sssav", [MONITOR, "changed", "", []])
+
+            await answer("{'available': True, 'metered': False, 'connectivity': dbus.UInt32(4)}")
+            async with watched(tmp_path, record_testsuite_property) as it:
+                await it.follows("started", plan="a screenshot", because="network: unmetered", but_not="only events")
+                for what, status_, plan, because in (
+                    (
+                        "metered",
+                        "'available': True, 'metered': True",
+                        "only events are sent",
+                        "metered, screenshots wait",
+                    ),
+                    (
+                        "captive",
+                        "'available': True, 'connectivity': dbus.UInt32(3)",
+                        "nothing is sent",
+                        "wants somebody",
+                    ),
+                    ("offline", "'available': False", "nothing is sent", "offline: what is recorded waits"),
+                ):
+                    it.clock.skip()
+                    began = time.monotonic()
+                    await answer("{" + status_ + "}")
+                    await it.follows(what, plan=plan, because=because, began=began)
+            bus.close()
+
+
+async def test_own_cpu_above_its_budget_makes_the_plan_fall(
+    system: None, tmp_path: Path, record_testsuite_property: Record
+) -> None:
+    """The agent's process really burns the processor; the minutes of the governor's mean are skipped."""
+    text = CONFIG.replace('cpu_mains = "100 %"', 'cpu_mains = "5 %"').replace(
+        'cpu_battery = "60 %"', 'cpu_battery = "5 %"'
+    )
+    async with watched(tmp_path, record_testsuite_property, text) as it:
+        await it.follows("started", plan="a screenshot every", because="")
+        before = it.agent.steering.plan.rung
+        stop = threading.Event()
+        burner = threading.Thread(target=burn, args=(stop,))
+        burner.start()
+        try:
+            began = time.monotonic()
+            while not any("of a core: over its share" in why for why in it.agent.steering.decision.reasons):
+                assert time.monotonic() < began + 60
+                await asyncio.sleep(1)
+                it.clock.skip()
+                it.agent.steering.ask()
+                await status(it.agent)
+            assert it.agent.steering.plan.rung < before
+            shown = await status(it.agent)
+            assert shown["energy"]["cpu_ratio"] > 0.05
+        finally:
+            stop.set()
+            burner.join()
+
+        def recovered() -> bool:
+            return it.agent.steering.plan.rung >= before
+
+        began = time.monotonic()
+        while not recovered():
+            assert time.monotonic() < began + 90
+            await asyncio.sleep(1)
+            it.clock.skip(5 * 61 * 10**9)
+            it.agent.steering.ask()
+            await asyncio.sleep(0)
+
+
+def burn(stop: threading.Event) -> None:
+    """Keep a core busy without keeping others from the interpreter for long."""
+    block = bytes(1 << 20)
+    while not stop.is_set():
+        hashlib.sha256(block).digest()
 
 
 def changes(plans: list[tuple[float, str]]) -> list[float]:
