@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, wait
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ MAX_OBJECT_BYTES = 64 << 20
 
 WRITERS = 256
 """Processes that write at once, at most."""
+
+CACHED_FOLDERS = 4096
+"""Folders' names in memory: making a path is dear."""
 
 SUFFIX = ".chunk"
 INCOMING = ".incoming"
@@ -83,12 +87,20 @@ class Store(Protocol):
 class FolderStore:
     """The archive in a folder."""
 
-    def __init__(self, files: Files, root: Path, *, syncers: Executor | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        root: Path,
+        *,
+        syncers: Executor | None = None,
+        on_stored: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         """Open an archive, making it when there is none.
 
         Args:
             files: the file system. root: the folder.
             syncers: threads that wait for the disk, several at once; by default the caller's own, one file after another.
+            on_stored: told after every batch how many seconds the disk took to have it.
 
         Raises:
             StorageFailed: it cannot be made or read.
@@ -98,7 +110,9 @@ class FolderStore:
         self.tombstones = Tombstones(files, root)
         self.expired = ExpiryLog(files, root)
         self._syncers = syncers
+        self._on_stored = on_stored
         self._known: set[Path] = set()
+        self._folders: dict[tuple[str, int, int], Path] = {}
         self._slot: tuple[int, Handle] | None = None
         try:
             files.make_dir(root / INCOMING)
@@ -109,9 +123,14 @@ class FolderStore:
 
     def path_of(self, chunk_id: ChunkId) -> Path:
         """Return where a chunk lies."""
-        block = chunk_id.seq // CHUNKS_PER_FOLDER
-        name = f"{chunk_id.seq:010d}{SUFFIX}"
-        return self.root / chunk_id.device / f"{chunk_id.epoch:08x}" / f"{block:07d}" / name
+        key = chunk_id.device, chunk_id.epoch, chunk_id.seq // CHUNKS_PER_FOLDER
+        folder = self._folders.get(key)
+        if folder is None:
+            folder = self.root / chunk_id.device / f"{chunk_id.epoch:08x}" / f"{key[2]:07d}"
+            if len(self._folders) >= CACHED_FOLDERS:
+                self._folders.clear()
+            self._folders[key] = folder
+        return folder / f"{chunk_id.seq:010d}{SUFFIX}"
 
     def put(self, chunks: Sequence[tuple[ChunkId, bytes]]) -> list[Stored]:
         """Store each chunk unless its id is taken or erased; all are durable on return.
@@ -279,27 +298,18 @@ class FolderStore:
     def _put(self, chunks: Sequence[tuple[ChunkId, bytes]], written: dict[Path, tuple[ChunkId, bytes]]) -> list[Stored]:
         """Write under other names, sync, link: a name appears with the whole chunk, or another's was first."""
         slot = self._own_slot()
-        handles: list[Handle] = []
         plans: list[Path | NackCode | None] = []  # written there; refused; already stored
-        try:
-            for number, (chunk_id, data) in enumerate(chunks):
-                if self.tombstones.covers(chunk_id):
-                    plans.append(NackCode.ERASED)
-                elif self._files.exists(self.path_of(chunk_id)):
-                    plans.append(None)
-                else:
-                    name = f"{slot}-{number}.{chunk_id.device}.{chunk_id.epoch:08x}.{chunk_id.seq}"
-                    incoming = self.root / INCOMING / name
-                    with contextlib.suppress(FileNotFoundError):
-                        self._files.unlink(incoming)
-                    written[incoming] = chunk_id, data
-                    handles.append(self._files.open(incoming, Open.CREATE))
-                    write_all(handles[-1], data, 0)
-                    plans.append(incoming)
-            self._each(lambda handle: handle.sync(), handles)
-        finally:
-            for handle in handles:
-                handle.close()
+        for number, (chunk_id, data) in enumerate(chunks):
+            if self.tombstones.covers(chunk_id):
+                plans.append(NackCode.ERASED)
+            elif self._files.exists(self.path_of(chunk_id)):
+                plans.append(None)
+            else:
+                name = f"{slot}-{number}.{chunk_id.device}.{chunk_id.epoch:08x}.{chunk_id.seq}"
+                plans.append(self.root / INCOMING / name)
+                written[self.root / INCOMING / name] = chunk_id, data
+        started_s = time.monotonic()
+        self._each(lambda incoming: self._write(incoming, written[incoming][1]), list(written))
         touched: dict[Path, None] = {}
         stored: list[Stored] = []
         for (chunk_id, data), plan in zip(chunks, plans, strict=True):
@@ -312,7 +322,16 @@ class FolderStore:
             touched[path.parent] = None  # also for one that was there: its writer may have died before this step
             stored.append(Stored(chunk_id, hashlib.sha256(known).digest(), new))
         self._each(self._files.sync_dir, list(touched))
+        if touched:
+            self._on_stored(time.monotonic() - started_s)
         return self._without_erased(stored)
+
+    def _write(self, incoming: Path, data: bytes) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._files.unlink(incoming)
+        with opened(self._files, incoming, Open.CREATE) as handle:
+            write_all(handle, data, 0)
+            handle.sync()
 
     def _link(self, incoming: Path, path: Path) -> bool:
         self._make_folders(path.parent)
@@ -398,7 +417,7 @@ class FolderStore:
         self._files.make_dir(folder)
         for parent in (folder.parent, folder.parent.parent, self.root):
             self._files.sync_dir(parent)
-        if len(self._known) >= CHUNKS_PER_FOLDER:
+        if len(self._known) >= CACHED_FOLDERS:
             self._known.clear()
         self._known.add(folder)
 
