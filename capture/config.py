@@ -326,6 +326,7 @@ class ArchiveSection(Section):
     """[archive]"""
 
     public_key: str = ""
+    answers: str = ""
     reader: str = ""
 
 

@@ -81,6 +81,21 @@ class Home:
         return self.state / "learned.json"
 
     @property
+    def index(self) -> Path:
+        """Which chunk covers which minutes."""
+        return self.state / "chunks"
+
+    @property
+    def erasures(self) -> Path:
+        """The orders to erase, and the archive's answers."""
+        return self.state / "erasures"
+
+    @property
+    def farewell(self) -> Path:
+        """The last order of a device whose person withdrew, until it is answered."""
+        return self.state / "farewell"
+
+    @property
     def consent_file(self) -> Path:
         """The record of the person's yes."""
         return self.state / "consent.json"

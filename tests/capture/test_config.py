@@ -93,7 +93,10 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
             '[capture]\nmin_interval = "3 s"',
             "line 2: capture.min_interval: there is no such key; did you mean screens.min_interval?",
         ),
-        ("[archive]\nxyz = 1", "line 2: archive.xyz: there is no such key; here are allowed: public_key, reader"),
+        (
+            "[archive]\nxyz = 1",
+            "line 2: archive.xyz: there is no such key; here are allowed: answers, public_key, reader",
+        ),
         (
             '[screens]\nmin_interval = "10 ms"',
             'line 2: screens.min_interval = "10 ms": must be between "1 s" and "1 h"',
@@ -294,6 +297,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "archive.public_key": (
         '[archive]\npublic_key = "a.pub"',
         lambda t: "no archive.public_key" not in describe(parse_config(t)),
+    ),
+    "archive.answers": (
+        '[archive]\nanswers = "/keys/answers.pub"',
+        lambda t: parse_config(t).archive.answers == "/keys/answers.pub",
     ),
     "log.level": ('[log]\nlevel = "error"', lambda t: logged(t) == {"error"}),
     "log.file": ('[log]\nfile = "~/agent.log"', lambda t: parse_config(t).log.file == "~/agent.log"),
