@@ -42,7 +42,11 @@ class EraseRequests:
             agent.chunker.discard_waiting()
             await agent.chunker.close_all()  # what was closed a moment ago gets its number, and with it can be named
             agent.chunker.arm()
-        return await erase(agent, wanted)
+        answer = await erase(agent, wanted)
+        agent.steward.journal.note(
+            "erase", **{name: answer[name] for name in ("here", "ordered", "already") if name in answer}
+        )
+        return answer
 
 
 async def erase(agent: Agent, wanted: Mapping[str, Any]) -> Answer:

@@ -76,7 +76,7 @@ def clear(home: Home, spool: Path) -> None:
     copies.erase(copies.sizes())
     for folder in (home.copies, home.erasures):
         shutil.rmtree(folder, ignore_errors=True)
-    singles = (home.own_key_file, home.learned, home.index, home.forgotten, home.consent_file)
+    singles = (home.own_key_file, home.standing, home.learned, home.index, home.forgotten, home.consent_file)
     if home.state.is_dir():
         state = Folder(files, home.state)
         state.erase(path.name for path in singles)
