@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture import effects, log, memory
-from capture.agreement import agent_name, archive_key, consent_digest
+from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
 from capture.commands import Commands
@@ -68,7 +68,7 @@ NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
 
-SENT = ("sent_chunks", "resent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
+SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
 
 
@@ -342,7 +342,8 @@ class Agent:
 
     def carry(self) -> Carried:
         """Return what the next one takes over; called after `run`."""
-        progress = self.progress
+        # The totals themselves: the last progress that was told may be older than the last answer.
+        before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
             stopped_ms=self._stopped_ms,
@@ -350,7 +351,7 @@ class Agent:
             frames=self.camera.frames,
             refused=dict(self.camera.refused),
             sizes=self.chunker.sizes,
-            sent={} if progress is None else {name: getattr(progress, name) for name in SENT},
+            sent=before if sent is None else {name: before.get(name, 0) + getattr(sent, name) for name in SENT},
             paused=self.conductor.is_paused,
             paused_until=self.conductor.paused_until,
         )
@@ -367,7 +368,7 @@ class Agent:
         from transport.publisher import Publisher, PublisherSettings
 
         self._publisher = Publisher(
-            PublisherSettings(broker_of(self.config, self.device)),
+            PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
             Outgoing(self.device, self.outbox, self.spool, self.index),
             self.ledger,
             conditions=self._permit,

@@ -101,6 +101,16 @@ class Home:
         return self.state / "consent.json"
 
     @property
+    def journal(self) -> Path:
+        """The account of what was recorded, what left, and who asked for what."""
+        return self.state / "journal.jsonl"
+
+    @property
+    def standing(self) -> Path:
+        """The person's pause and exemptions, which outlast a restart."""
+        return self.state / "standing.json"
+
+    @property
     def copies(self) -> Path:
         """The folder of the person's own copies, for `modicum review`."""
         return self.state / "copies"

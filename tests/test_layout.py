@@ -37,7 +37,8 @@ IMPURE = {
 """Modules that a Pure: module has no use for."""
 
 ONE_PLACE = {
-    "aiomqtt": "transport/mqtt.py",
+    "aiomqtt": "transport/mqtt_client.py",
+    "paho": "transport/mqtt_client.py",
     "av": "codec/video.py",
     "mcap": "transport/exports/mcap.py",
     "mss": "capture/sources/screen.py",
