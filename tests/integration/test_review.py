@@ -487,11 +487,13 @@ def test_what_has_left_is_deleted_here_and_the_archive_s_answer_is_shown(
     assert int(chunk["id"].split("-")[1]) not in {int(path.stem) for path in left}
 
 
-def test_without_an_agent_it_shows_and_deletes_and_the_next_agent_says_so(
-    desk: Desk, opened: Callable[..., Any]
-) -> None:
-    desk.stack.stop_agent()
+def test_after_a_kill_it_shows_and_deletes_and_the_next_agent_says_so(desk: Desk, opened: Callable[..., Any]) -> None:
+    kept = [copy.name for copy in desk.copies.entries()]
+    assert kept
+    desk.stack.kill(desk.stack.agent)
+    assert [copy.name for copy in desk.copies.entries()] == kept, "copies outlive a power cut of the agent"
     page = opened(own_server=True)
+    assert not any(one["damaged"] for one in chunks_of(page))
     assert page.locator("#pill").inner_text() == "Not running"
     page.wait_for_selector("#picture[data-whole=yes]")
     page.select_option("#delete-app", "xterm")
