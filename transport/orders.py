@@ -136,6 +136,10 @@ class Orders:
             uncertain=len(chosen) - len(known),
         )
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Return `listing` of the outbox."""
+        return listing(self._outbox)
+
     def settle(self) -> Sequence[Gap]:
         """Delete here what was ordered to be erased and is still here; return what had waited. Call it at the start.
 
