@@ -42,9 +42,11 @@ from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.review.copies import Copies
 from capture.review.pruner import Pruner
+from capture.semantics import Semantics
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
+from capture.surroundings import AgentSurroundings
 from codec.screen import Effort
 
 if TYPE_CHECKING:
@@ -186,10 +188,21 @@ class Agent:
             activity=lambda active: self.steering.activity(active),
             changed=lambda: self.steering.ask(),
         )
+        self.semantics = self._semantics()
         self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
         self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
         self._take_over(self.carried)
+
+    def _semantics(self) -> Semantics | None:
+        """Return what tells of choices and elements, where the configuration wants it."""
+        if not self.config.semantics.enabled:
+            return None
+        around = AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor)
+        semantics = Semantics(around, labels=self.config.semantics.labels, key=self.home.label_key())
+        self.conductor.semantics = semantics
+        self.policy.site_of = semantics.site_of
+        return semantics
 
     def _owned_thread(self, name: str) -> ThreadPoolExecutor:
         thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -259,6 +272,9 @@ class Agent:
             await self.metrics.start(self.config.metrics.listen)
             self._closing.push_async_callback(self.metrics.stop)
         await self.desktop.start(loop, self.conductor)
+        if self.semantics is not None:
+            await self.semantics.start()
+            self._closing.push_async_callback(self.semantics.stop)
         self._observing = True
         self.steering.start()
         self._conditions_changed()

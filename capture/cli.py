@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capture import service_cli
+from capture import enrol_cli, service_cli
 from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
 from capture.failures import explain
-from capture.home import Home
+from capture.home import Home, config_path
 
 if TYPE_CHECKING:
     from capture.config import Config
@@ -38,8 +38,7 @@ keys_app = typer.Typer(help="Make keys and certificates; let devices in, and out
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
-
-CONFIG_NAME = "modicum/config.toml"
+enrol_cli.mount(app)
 
 RELOAD_WAIT_S = 120.0
 """A reload closes and encodes what is open first."""
@@ -108,14 +107,6 @@ def home() -> Home:
     return Home.of(os.environ)
 
 
-def config_path(given: Path | None) -> Path:
-    """Return where the configuration lies: as given, or by the XDG base directory specification."""
-    if given is not None:
-        return given
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path(os.environ.get("HOME", "~")).expanduser() / ".config")
-    return Path(base) / CONFIG_NAME
-
-
 def load(given: Path | None, policy: Path | None = None) -> Config:
     """Read and validate the configuration, as far as the administrator's policies let it.
 
@@ -128,7 +119,7 @@ def load(given: Path | None, policy: Path | None = None) -> Config:
     from capture.agreement import effective
     from capture.config import parse_config
 
-    path = config_path(given)
+    path = config_path(given, os.environ)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -349,7 +340,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what this machine can do, and say how to mend what it cannot."""
     from capture.doctor import examine, render
 
-    checks = asyncio.run(examine(config_path(config), home(), os.environ))
+    checks = asyncio.run(examine(config_path(config, os.environ), home(), os.environ))
     say(json.dumps([check.to_answer() for check in checks]) if as_json else render(checks))
     if any(check.failed for check in checks):
         raise typer.Exit(Exit.FAILED)
@@ -360,22 +351,6 @@ def config_reload() -> None:
     """Let the running agent apply its configuration anew; a wrong one, or one you have not agreed to, changes nothing."""
     changed = _ask("reload", wait_s=RELOAD_WAIT_S)["changed"]
     say(f"Applied: {', '.join(changed)}." if changed else "Nothing has changed.")
-
-
-@app.command()
-def enrol(
-    request: Annotated[
-        Path,
-        typer.Option("--request", help="Write a request there, for whoever runs the archive: modicum keys accept."),
-    ],
-) -> None:
-    """Have this device let in by the archive."""
-    from capture.enrolling import Enrolling
-
-    folders = home()
-    folders.prepare()
-    Enrolling(folders).write_request(request)
-    say(f"{request}: give it to whoever runs the archive; they run `modicum keys accept {request.name}`.")
 
 
 @config_app.command("check")
@@ -389,7 +364,7 @@ def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> No
     say(describe(checked, rates))
 
 
-app.add_typer(service_cli.commands(load, config_path), name="service")
+app.add_typer(service_cli.commands(load, lambda given: config_path(given, os.environ)), name="service")
 
 if __name__ == "__main__":
     main()

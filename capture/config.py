@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
+from capture.labels import Labels
 from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
 
@@ -207,6 +208,13 @@ class ScreensSection(Section):
     effort: Annotated[EffortChoice, _choice(EffortChoice)] = EffortChoice.AUTO
 
 
+class SemanticsSection(Section):
+    """[semantics]"""
+
+    enabled: bool = True
+    labels: Annotated[Labels, _choice(Labels)] = Labels.TEXT
+
+
 class LinkSection(Section):
     """[budget.metered] and its like: further limits of one class of links."""
 
@@ -345,6 +353,7 @@ class Config(Section):
     scope: ScopeSection = ScopeSection()
     capture: CaptureSection = CaptureSection()
     screens: ScreensSection = ScreensSection()
+    semantics: SemanticsSection = SemanticsSection()
     budget: BudgetSection = BudgetSection()
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()

@@ -22,14 +22,23 @@ KINDS = (
     "the pointer's path, clicks and the wheel",
     "when keys are pressed and released, and their class (letter, digit, punctuation, edit, navigation, modifier)",
     "which application has the focus, its window's title and place",
-    "what is chosen in menus, lists, tabs and dialogues: its name, its kind, its place among how many",
     "of a browser, the host of the site in front, never the address",
-    "that something was copied or pasted: its type, its size, from where to where",
 )
-"""What is recorded, besides screenshots."""
+"""What is recorded, besides screenshots and what `[semantics]` adds."""
+
+SEMANTIC_KINDS = (
+    "what is chosen in menus, lists, tabs and dialogues, and what is clicked on: its kind, its place among how many, and a "
+    "digest of its name",
+    "shortcuts by name, such as Ctrl+C; never keys that write text",
+    "that something was copied or pasted: its type, its size, a digest, from where to where",
+)
+"""What is recorded while `[semantics]` is enabled."""
+
+LABEL_KIND = "the names of what is chosen and clicked on, as the application shows them"
+"""What is recorded besides where `[semantics]` keeps labels as text."""
 
 NEVER = (
-    "which keys you press (only their class and their timing); nothing at all of them while a password field has the "
+    "which keys you press to write (only their class and their timing); nothing at all of them while a password field has the "
     "focus, and no picture either",
     "applications and sites that are not listed above: their pictures are blackened before they are stored, "
     "their input is not recorded",

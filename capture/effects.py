@@ -11,9 +11,10 @@ from capture import catalogue
 from capture.catalogue import Level
 from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
-from capture.consent import KINDS, Terms
+from capture.consent import KINDS, LABEL_KIND, SEMANTIC_KINDS, Terms
 from capture.denied import BROWSERS, DENIED, PRIVATE_TITLES
 from capture.habits import Habits
+from capture.labels import Labels
 from capture.ladder import FRAME_INTERVAL_MS, IN_WORDS, TOP, Effort, Rung, Upload
 from capture.policy import Rules, is_browser
 from capture.prices import Prices
@@ -63,6 +64,13 @@ def rules_of(config: Config) -> Rules:
     )
 
 
+def kinds_of(config: Config) -> tuple[str, ...]:
+    """Return what is recorded besides screenshots, as the notice says it."""
+    if not config.semantics.enabled:
+        return KINDS
+    return (*KINDS, *SEMANTIC_KINDS, *([LABEL_KIND] if config.semantics.labels is Labels.TEXT else []))
+
+
 def terms_of(config: Config, *, readers: str) -> Terms:
     """Return what the consent notice says.
 
@@ -89,7 +97,7 @@ def terms_of(config: Config, *, readers: str) -> Terms:
         named=scope.allow,
         named_sites=scope.sites,
         show_desktop=rules.show_desktop,
-        kinds=KINDS,
+        kinds=kinds_of(config),
         screenshots=config.screens.enabled,
         screenshot_interval_s=round(config.screens.min_interval.total_seconds()),
         pointer_interval_ms=round(config.capture.pointer_interval / timedelta(milliseconds=1)),

@@ -109,6 +109,10 @@ class Gate:
         self._on_open()
         return True
 
+    def forget(self, kind: str) -> None:
+        """Repeat a lasting row no more: it does not hold for the window in focus."""
+        self._recorder.forget_context(kind)
+
     def secret(self, t_ms: int, active: bool) -> None:
         """A field for a secret (a password) has the focus, or has it no more.
 

@@ -22,6 +22,17 @@ DEVICE_CHARACTERS = 16
 """16 of 32 signs: 80 random bits, so that two devices of one fleet never draw the same."""
 
 
+CONFIG_NAME = "modicum/config.toml"
+
+
+def config_path(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """Return where the configuration lies: as given, or by the XDG base directory specification."""
+    if given is not None:
+        return given
+    base = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / CONFIG_NAME
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """The agent's folders.
@@ -95,6 +106,18 @@ class Home:
             write_private(self.own_key_file, ArchivePrivateKey.generate().to_text().encode())
         return ArchivePrivateKey.from_text(read_private(self.own_key_file, what="your own key").decode())
 
+    def label_key(self) -> bytes:
+        """Return the secret that this device's digests are keyed with; it is made on first use and never leaves."""
+        path = self.state / "label.key"
+        if not path.exists():
+            write_private(path, secrets.token_bytes(32))
+        return read_private(path, what="the key of labels' digests")
+
+    @property
+    def signing_key_file(self) -> Path:
+        """The device's signing key."""
+        return self.state / "device.key"
+
     def prepare(self) -> None:
         """Make the folders, private."""
         for folder in (self.state, self.runtime):
@@ -118,7 +141,7 @@ class Home:
 
     def signing_key(self) -> DeviceSigningKey:
         """Return the device's signing key; it is made on first use."""
-        path = self.state / "device.key"
+        path = self.signing_key_file
         if not path.exists():
             write_private(path, DeviceSigningKey.generate().to_text().encode())
         return DeviceSigningKey.from_text(read_private(path, what="the device's signing key").decode())

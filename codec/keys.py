@@ -62,6 +62,10 @@ class Slots:
                 self._held[key] = slot
         return slot
 
+    def holds(self, key: object) -> bool:
+        """Tell whether a key is held."""
+        return key in self._held
+
     def release(self, key: object) -> int:
         """Return the slot that a released key held, UNKNOWN_SLOT when its press was not seen."""
         return self._held.pop(key, UNKNOWN_SLOT)

@@ -13,12 +13,13 @@ from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
+import transport.desk_cli
 import transport.keys_cli
 from transport import erase_cli
+from transport.address import broker_of
 from transport.errors import TransportError
 from transport.keys_cli import ReadPrivate
 
@@ -40,8 +41,6 @@ PurposeOption = Annotated[str | None, typer.Option("--purpose", help="What you l
 SinceOption = Annotated[datetime | None, typer.Option("--since", help="From this local time on: 2026-11-24T09:00.")]
 UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before this local time.")]
 
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 PROGRESS_STEP_S = 0.2
 DEVICES = ".devices"
 """The registry's folder in an archive, where no other is named."""
@@ -60,34 +59,10 @@ def mount(app: typer.Typer, keys: typer.Typer, read_private: ReadPrivate) -> Non
     app.add_typer(archive_app, name="archive")
     app.command()(collect)
     app.command()(broker)
+    transport.desk_cli.mount(app)
 
 
 _read_private: ReadPrivate
-
-
-def parse_address(url: str) -> tuple[str, int, str | None, bool]:
-    """Read a broker's address: "mqtts://[user@]host[:port]", or "mqtt://127.0.0.1[:port]" on this machine.
-
-    Returns:
-        Host, port, user and whether it is encrypted.
-
-    Raises:
-        TransportError: it is no such address, holds a password, or would send in clear over a network.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host is None or parts.scheme not in PORTS or parts.path.strip("/"):
-        raise TransportError(f"{url!r} is no broker's address: write mqtts://host:8883, or mqtt://127.0.0.1:1883")
-    if parts.password:
-        raise TransportError(
-            "everybody sees a password in an address: put it into a file, and name it by --password-file"
-        )
-    if parts.scheme == "mqtt" and host not in LOOPBACK:
-        raise TransportError(f"{url!r} could be read on the way: use mqtts:// (mqtt:// is for this machine alone)")
-    return host, port or PORTS[parts.scheme], parts.username, parts.scheme == "mqtts"
 
 
 def collect(
@@ -108,32 +83,42 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """Take chunks from the broker into an archive, until stopped. Any number of collectors may run beside each other."""
+    from transport import erasing, expiry
     from transport.archive import FolderStore
     from transport.collector import Collector, CollectorSettings
     from transport.fs import RealFiles
-    from transport.mqtt import Broker, Tls
 
-    host, port, user, encrypted = parse_address(broker)
     settings = CollectorSettings(
-        Broker(
-            host,
-            port,
-            client_id=name or f"collector-{time.time_ns():x}",
-            username=user,
-            password=_read_private(password_file, "the password").decode().rstrip("\n") if password_file else None,
-            tls=Tls(ca_file=ca, certificate_file=cert, key_file=key) if encrypted else None,
-        )
+        broker_of(broker, name or f"collector-{time.time_ns():x}", read_password(password_file), ca, cert, key)
     )
     show = _show_json if as_json else LiveLine(str(archive)).show
-    check = None
+    registry = None
     if unchecked:
         typer.echo("NOT CHECKED: whoever reaches the broker can put chunks of any device into this archive", err=True)
     else:
-        check = transport.keys_cli.open_registry(devices or archive / DEVICES).check
-    asyncio.run(_until_told(Collector(settings, FolderStore(RealFiles(), archive), show, check=check).run()))
+        registry = transport.keys_cli.open_registry(devices or archive / DEVICES)
+    store = FolderStore(RealFiles(), archive)
+    collector = Collector(
+        settings,
+        store,
+        show,
+        check=expiry.before(registry.check if registry else None, wall_s),
+        handlers=erasing.handlers(store, registry, wall_s),
+    )
+    asyncio.run(until_told(collector.run()))
 
 
-async def _until_told(work: Coroutine[object, object, None]) -> None:
+def wall_s() -> int:
+    """Return the wall clock, in seconds since 1970."""
+    return int(time.time())
+
+
+def read_password(path: Path | None) -> str | None:
+    """Return the password in a file that only its owner can read."""
+    return _read_private(path, "the password").decode().rstrip("\n") if path else None
+
+
+async def until_told(work: Coroutine[object, object, None]) -> None:
     """Run until SIGTERM or SIGINT."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,7 +148,7 @@ class LiveLine:
             self._chunks += 1
             self._bytes += event.size_bytes
             self._devices.add(event.device)
-        elif event.kind in {"refused", "failed", "disconnected", "connected"}:
+        elif event.kind in {"refused", "failed", "disconnected", "connected", "erased"}:
             self._other += event.kind in {"refused", "failed"}
             typer.echo(("\r\x1b[K" if self._is_terminal else "") + f"{event.kind}: {event.text}")
         if self._is_terminal:

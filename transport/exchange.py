@@ -21,7 +21,7 @@ from transport.messages import Malformed, digest_of, parse_answer, up_topic
 from transport.metering import MARGIN_BYTES
 from transport.mqtt import NO_SUBSCRIBER, Connection
 from transport.session import HasSize, Session
-from transport.spool import Entry, Gap, Spool
+from transport.spooled import Entry, Gap, Waiting
 
 GUARD_STEP_S = 0.02
 """While TCP has something to send, the wire's count is looked at this often (transport/metering.py says why)."""
@@ -68,7 +68,7 @@ class Parts:
         the seconds until the next sending (None = unknown).
     """
 
-    spool: Spool
+    spool: Waiting
     session: Session
     totals: Totals
     permit: Callable[[], Permit]

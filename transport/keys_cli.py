@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ReadPrivate = Callable[[Path, str], bytes]
 """Reads a file that only its owner may read; is given what it is, for messages."""
 
-CERTIFICATE, KEY = "ca.pem", "ca.key"
+CERTIFICATE, KEY, REVOKED = "ca.pem", "ca.key", "crl.pem"
 
 DevicesOption = Annotated[Path, typer.Option("--devices", help="The registry's folder: who may send.")]
 AuthorityOption = Annotated[
@@ -98,16 +98,20 @@ def ca(
     name: Annotated[str, typer.Option("--name", help="How it is called in certificates.")] = "modicum fleet",
 ) -> None:
     """Make the fleet's authority: it signs the certificates of broker, collectors and devices."""
-    from transport.authority import Authority
+    from transport.authority import Authority, fingerprint
 
     if (out / KEY).exists():
         raise TransportError(f"{out / KEY} exists: what it has signed would be worth nothing; name another folder")
-    made = Authority.make(name, int(time.time()))
+    now_s = int(time.time())
+    made = Authority.make(name, now_s)
     write(out / KEY, made.key)
     write(out / CERTIFICATE, made.certificate)
+    write(out / REVOKED, made.revocations((), now_s))
     typer.echo(
         f"{out / KEY}: whoever has it lets devices in: keep it where `modicum enrolment` runs\n"
-        f"{out / CERTIFICATE}: for the broker and the collectors; devices get it when they enrol"
+        f"{out / CERTIFICATE}: for the broker and the collectors; devices get it when they enrol\n"
+        f"{out / REVOKED}: the certificates that are revoked (none), for the broker\n"
+        f"fingerprint (SHA-256): {fingerprint(made.certificate).hex()}"
     )
 
 
@@ -203,9 +207,8 @@ def revoke(
     devices: DevicesOption,
     key: Annotated[str, typer.Option("--key", help="Only this signing key (its id), not the whole device.")] = "",
     authority: AuthorityOption = None,
-    crl: Annotated[Path | None, typer.Option("--crl", help="Write the broker's revocation list there.")] = None,
 ) -> None:
-    """Take nothing more from a device, or from one of its keys; counts at once at every collector of this registry."""
+    """Take nothing more from a device, or one of its keys, at once; with --authority, make the broker's revocation list."""
     registry, now_s = open_registry(devices), int(time.time())
 
     def edit(record: Device | None) -> Device:
@@ -219,9 +222,7 @@ def revoke(
 
     registry.change(device, edit)
     typer.echo(f"revoked: {device}{f', key {key}' if key else ''}")
-    if (crl is None) != (authority is None):
-        raise TransportError("the revocation list is signed by the authority: name both --authority and --crl")
-    if crl is not None and authority is not None:
+    if authority is not None:
         records = filter(None, map(registry.get, registry.devices()))
         serials = [
             entry.serial
@@ -230,8 +231,10 @@ def revoke(
             for entry in record.certificates
             if entry.until_s > now_s
         ]
-        write(crl, read_authority(authority).revocations(serials, now_s))
-        typer.echo(f"{crl}: {len(serials)} certificates; have the broker read it again (SIGHUP)")
+        write(authority / REVOKED, read_authority(authority).revocations(serials, now_s))
+        typer.echo(
+            f"{authority / REVOKED}: {len(serials)} certificates; give it to the broker, and have it read it (SIGHUP)"
+        )
 
 
 def rotate(device: DeviceArgument, devices: DevicesOption, vault: NeededVault, hybrid: HybridOption = False) -> None:
@@ -299,7 +302,7 @@ def read_authority(folder: Path) -> Authority:
 
 def offer_of(address: str, reader: str) -> Offer:
     """Return what devices are told: the broker's address (as --broker), and who reads."""
-    from transport.cli import parse_address
+    from transport.address import parse_address
     from transport.registrar import Offer
 
     if not address:

@@ -514,7 +514,9 @@ def read_tcp_info(sock: socket.socket) -> wire.TcpInfo | None:
 def _tls_context(tls: Tls) -> ssl.SSLContext:
     context = _ResumingContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if tls.ca_file is None:
+    if tls.anyone:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    elif tls.ca_file is None:
         context.load_default_certs()
     else:
         context.load_verify_locations(tls.ca_file)

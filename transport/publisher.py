@@ -28,7 +28,7 @@ from transport.limits import Link
 from transport.messages import ack_topic, up_topic
 from transport.mqtt import Connection, Dialer
 from transport.session import HasSize, Session, SessionLimits, backoff_s
-from transport.spool import Entry, Gap, Spool
+from transport.spooled import Entry, Gap, Waiting
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Publisher:
     def __init__(
         self,
         settings: PublisherSettings,
-        spool: Spool,
+        spool: Waiting,
         ledger: Ledger,
         *,
         conditions: Callable[[], Permit],

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 
+ORDERS = 1 << 32
+"""The epoch of ids that name no chunk but an order (a tombstone): no chunk's epoch is so large."""
 
 UNWELCOME = {
     NackCode.UNKNOWN_KEY: "the archive does not know this device's key: enrol it, with `modicum enrol`",
@@ -250,9 +252,15 @@ class Session:
                     self._measure((now_ns - flight.sent_ns) / SECOND_NS)
                 self._move(chunk_id, "answered", flight)
                 archived.append(chunk_id)
+        by_digest = {flight.digest: flight for flight in self._flights.values()}
+        for digest in answer.done:
+            flight = by_digest.get(digest)
+            if flight is not None and flight.chunk_id.epoch == ORDERS:
+                self._move(flight.chunk_id, "answered", by_digest.pop(digest))
+                archived.append(flight.chunk_id)
         if archived:
             self.unwelcome, self._closed_until_ns = "", 0
-        by_digest = {flight.digest: flight for flight in self._flights.values()}
+            by_digest = {flight.digest: flight for flight in self._flights.values()}
         for nack in answer.nacks:
             flight = by_digest.pop(nack.digest, None)  # whoever answers may name a chunk twice: the first counts
             if flight is None:

@@ -11,7 +11,8 @@ measured against the truth of a known injection, and lose:
 
 RECORD also batches in the server (32 events), which costs fewer wakeups, and its 32 bytes are cheaper to read.
 
-Guarantees: a key's identity doesn't leave this module: its class and a slot that joins press and release do.
+Guarantees: the identity of a key that makes text doesn't leave this module: its class and a slot that joins press and release
+do; of one that doesn't (Ctrl+C, Escape), also its name.
 """
 
 from __future__ import annotations
@@ -87,15 +88,21 @@ class InputDecoder:
         clock, keyboard: as read from the server; a new keyboard may be set at any time.
         pointer: to be told (t_ms, kind, x, y): PointerKind, px on the root window.
         key: to be told (t_ms, down, code, slot): KeyClass; a press of a slot that is still held is auto-repeat.
+        command: to be told (t_ms, name), before the press, of one that makes no text; not of its auto-repeat.
     """
 
     def __init__(
-        self, clock: ServerClock, keyboard: KeyboardMap, pointer: Callable[..., None], key: Callable[..., None]
+        self,
+        clock: ServerClock,
+        keyboard: KeyboardMap,
+        pointer: Callable[..., None],
+        key: Callable[..., None],
+        command: Callable[..., None] | None = None,
     ) -> None:
         self.clock = clock
         self.keyboard = keyboard
         self.unnamed_buttons = 0
-        self._pointer, self._key = pointer, key
+        self._pointer, self._key, self._command = pointer, key, command
         self._slots = Slots()
 
     def decode(self, data: bytes, near_ms: int) -> list[Told]:
@@ -119,6 +126,10 @@ class InputDecoder:
                     told.append((unwrap(time, near_ms), pointer, (2 * detail + release, x, y)))
             elif kind in (KEY_PRESS, KEY_RELEASE):
                 down = kind == KEY_PRESS
+                if down and self._command is not None and not self._slots.holds(detail):
+                    name = self.keyboard.command_of(detail, state)
+                    if name:
+                        told.append((unwrap(time, near_ms), self._command, (name,)))
                 slot = self._slots.press(detail) if down else self._slots.release(detail)
                 code = self.keyboard.class_of(detail, state)
                 told.append((unwrap(time, near_ms), self._key, (down, code, slot)))

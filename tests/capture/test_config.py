@@ -12,7 +12,18 @@ import pytest
 
 from capture import log
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
-from capture.effects import Rates, bounds_of, budget_table, describe, link_class, rules_of, settings_of, top_rung
+from capture.consent import KINDS, LABEL_KIND
+from capture.effects import (
+    Rates,
+    bounds_of,
+    budget_table,
+    describe,
+    kinds_of,
+    link_class,
+    rules_of,
+    settings_of,
+    top_rung,
+)
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
@@ -226,6 +237,11 @@ EFFECTS: dict[str, tuple[str, Any]] = {
         lambda t: settings(t).min_frame_interval_ms == 10_000 and top_rung(parse_config(t)) is Rung.EVERY_10S,
     ),
     "screens.effort": ('[screens]\neffort = "small"', lambda t: settings(t).effort is Effort.SMALL),
+    "semantics.enabled": ("[semantics]\nenabled = false", lambda t: kinds_of(parse_config(t)) == KINDS),
+    "semantics.labels": (
+        '[semantics]\nlabels = "digest"',
+        lambda t: LABEL_KIND not in kinds_of(parse_config(t)),
+    ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),
     "budget.billing_day": ("[budget]\nbilling_day = 9", lambda t: limits(t).billing_day == 9),
