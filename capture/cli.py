@@ -142,6 +142,9 @@ def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     from capture import log
     from capture.agent import run_agent
 
+    import faulthandler
+
+    faulthandler.enable()  # the service manager's watchdog ends a loop that hangs by SIGABRT: then one sees where
     parsed = load(config, policy)
     log.set_up(parsed.log.level, parsed.log.file)
     asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config, policy)))
