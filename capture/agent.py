@@ -70,6 +70,8 @@ NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
 
+CANCEL_AGAIN_S = 0.5
+
 SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
 
@@ -316,10 +318,9 @@ class Agent:
                 self._tasks = tasks
                 publishing = tasks.create_task(self._publish(), name="publisher")
                 await self.conductor.stopping.wait()
-                self._stopped_ms = self.desktop.server_ms(time.monotonic_ns())
                 await self.conductor.close()
-                publishing.cancel()
                 self._tasks = None
+                await end(publishing)
         finally:
             self.steering.stop()
             self._write_learned()
@@ -352,7 +353,7 @@ class Agent:
         before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
-            stopped_ms=self._stopped_ms,
+            stopped_ms=self.conductor.stopped_ms,
             counts=self.conductor.counts,
             frames=self.camera.frames,
             refused=dict(self.camera.refused),
@@ -363,7 +364,6 @@ class Agent:
         )
 
     def _take_over(self, carried: Carried) -> None:
-        self._stopped_ms = 0
         if carried.counts is not None and carried.sizes is not None:
             self.conductor.counts, self.chunker.sizes = carried.counts, carried.sizes
             self.camera.frames = carried.frames
@@ -564,6 +564,13 @@ class Agent:
 
     def _write_learned(self) -> None:
         write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: a task group loses a cancellation that comes together with an error of its own."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
 
 def desktop_of(config: Config, environment: Mapping[str, str], platform: str) -> Desktop | PortableDesktop:

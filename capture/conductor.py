@@ -69,6 +69,7 @@ class Conductor:
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
         self.paused_until: float | None = None
+        self.stopped_ms: int | None = None
         self.counts = {"pointer": 0, "keys": 0, "rows": 0}
         self.semantics: Semantics | None = None
         self._command_ms = -1
@@ -261,6 +262,7 @@ class Conductor:
         self._shutter.plan(None, on_focus=False)
         self._arm_frame()
         self._desktop.stop()
+        self.stopped_ms = self._now_ms()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._chunker.close_all()
