@@ -15,7 +15,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml
 	@echo "installing modicum into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,broker,collector,export,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,broker,collector,export,review,dev]'
 	@touch $@
 
 demo: $(VENV)/.installed  ## Record a desktop for a minute, send it, archive it, read it back

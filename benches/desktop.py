@@ -41,6 +41,8 @@ class VirtualDesktop:
         apps: which of "browser", "editor", "terminal" to open; what is not installed is left out.
         display: a display number to use; None takes a free one.
         panel: whether a task bar with a clock stands at the bottom (its clock changes once a minute).
+        accessible: whether there is a session bus with accessibility on it. Applications then run as this user, since
+            the bus lets nobody else in.
 
     Attributes:
         name: e.g. ":70", once started.
@@ -57,11 +59,13 @@ class VirtualDesktop:
         apps: tuple[str, ...] = ("browser", "editor", "terminal"),
         display: int | None = None,
         panel: bool = True,
+        accessible: bool = False,
     ) -> None:
         self.width_px, self.height_px = size
         self._wanted = apps
         self._number = display
         self._panel = panel
+        self._accessible = accessible
         self.name = ""
         self.environment: dict[str, str] = {}
         self.apps: dict[str, Kept] = {}
@@ -165,7 +169,9 @@ class VirtualDesktop:
             "GTK_OVERLAY_SCROLLING": "0",
         }
         furniture.furnish(self.home, (self.width_px, self.height_px))
-        self._person = _as_person()
+        self._person = [] if self._accessible else _as_person()
+        if self._accessible:
+            self._start_bus()
         self.display = self.connect()
         self.display.paint_background(furniture.BACKGROUND)
         self.display.stop_key_repeat()
@@ -174,6 +180,20 @@ class VirtualDesktop:
         self.start(["openbox", "--config-file", str(self.home / ".config/openbox/rc.xml")], name="openbox")
         if self._panel and _which("tint2"):
             self.start(["tint2", "-c", str(self.home / ".config/tint2/tint2rc")], name="tint2")
+
+    def _start_bus(self) -> None:
+        """Start a session bus; accessibility's own is started by who first asks for it."""
+        if not _which("dbus-daemon"):
+            raise DesktopError("an accessible desktop needs dbus-daemon: run `deploy/packages test` (as root)")
+        address = f"unix:path={self.folder / 'bus'}"
+        bus = self.start(["dbus-daemon", "--session", "--nofork", f"--address={address}"], name="bus")
+        until = time.monotonic() + START_S
+        while not (self.folder / "bus").exists():
+            if bus.poll() is not None or time.monotonic() > until:
+                raise DesktopError(f"dbus-daemon did not start: {bus.tail()}")
+            time.sleep(0.02)
+        self.environment["DBUS_SESSION_BUS_ADDRESS"] = address
+        del self.environment["NO_AT_BRIDGE"]
 
     def _open_apps(self) -> None:
         commands = furniture.commands(self.home, self.site.url, (self.width_px, self.height_px))

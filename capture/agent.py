@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
-import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import certificates, effects, memory
-from capture.agreement import agent_name, archive_key, consent_digest
+from capture import certificates, effects, log, memory
+from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
 from capture.commands import Commands
@@ -29,30 +29,38 @@ from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
 from capture.errors import CaptureError, DiskFull, NoDisplay
-from capture.forgetting import Forgetting
+from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.keyfiles import read_private, write_private
 from capture.ladder import Upload
+from capture.life import Carried, Life
+from capture.metrics import Metrics
+from capture.notify import Notifier
+from capture.noting import noting
 from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.review.copies import Copies
 from capture.review.pruner import Pruner
+from capture.semantics import Semantics
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
+from capture.surroundings import AgentSurroundings
 from codec.screen import Effort
 
 if TYPE_CHECKING:
     from capture.chunker import Gap as Lost
     from capture.config import Config
+    from capture.control import Command
     from capture.home import Home
     from capture.ladder import Plan
     from capture.sources.desktop import Desktop
     from capture.sources.portable import PortableDesktop
     from transport.exchange import Permit
     from transport.mqtt import Broker
+    from transport.orders import Erased
     from transport.publisher import Progress, Publisher
     from transport.spool import Gap
 
@@ -60,27 +68,52 @@ NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
 
+SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
+"""What of the publisher's progress counts from the process's start."""
 
-async def run_agent(config: Config, home: Home, environment: Mapping[str, str]) -> None:
+
+async def run_agent(
+    config: Config, home: Home, environment: Mapping[str, str], reread: Callable[[], Config] | None = None
+) -> None:
     """Record until stopped.
+
+    Args:
+        config: validated. home: the person's folders. environment: DISPLAY, buses, the service manager.
+        reread: reads the configuration anew, for a reload; raises CaptureError.
 
     Raises:
         CaptureError: it cannot start, or the display went away; the text says what to do.
     """
     consent = consent_digest(config, home)
     home.prepare()
-    async with Agent(config, home, environment, consent) as agent:
-        await agent.run()
+    life = Life(
+        lambda config, consent, carried: Agent(config, home, environment, consent, carried),
+        ControlServer(home.control),
+        config=config,
+        consent=consent,
+        reread=reread or (lambda: config),
+        agreed=lambda config: consent_digest(config, home),
+        notifier=Notifier.of(environment),
+    )
+    await life.run()
 
 
 class Agent:
     """The assembled agent; an asynchronous context manager that closes what it opened."""
 
-    def __init__(self, config: Config, home: Home, environment: Mapping[str, str], consent: bytes) -> None:
+    def __init__(
+        self,
+        config: Config,
+        home: Home,
+        environment: Mapping[str, str],
+        consent: bytes,
+        carried: Carried | None = None,
+    ) -> None:
         """Build every part.
 
         Args:
             config: validated. home: its folders exist. environment: DISPLAY, buses. consent: SHA-256 of the notice.
+            carried: from the agent that this one replaces.
         """
         from capture.sources.network import NetworkSource
         from capture.sources.power import PowerSource
@@ -89,7 +122,8 @@ class Agent:
 
         memory.keep_small()
         self.config, self.home, self.environment = config, home, environment
-        self.started_wall_s = int(time.time())
+        self.carried = carried or Carried()
+        self.started_wall_s = self.carried.started_wall_s
         self.warnings: dict[str, str] = {}
         self.progress: Progress | None = None
         self._publisher: Publisher | None = None
@@ -141,10 +175,13 @@ class Agent:
             thread=self._pack_thread,
             on_stored=self._stored,
             on_error=self._disk_said,
-            keep=partial(self.copies.keep, recipient=home.own_key().public, signer=home.signing_key()),
+            keep=noting(
+                self.index,
+                partial(self.copies.keep, recipient=home.own_key().public, signer=home.signing_key()),
+            ),
         )
         self.pruner = Pruner(self.copies, self._pack_thread, self.warnings)
-        self.forgetting = Forgetting(self.spool, self.copies, self._pack_thread, noted=self._forgotten)
+        self.forgetting = Forgetting(self.spool, self.copies, self._pack_thread, noted=self.forgotten)
         self.gate = Gate(self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check)
         self.conductor = Conductor(
             self.desktop,
@@ -156,12 +193,21 @@ class Agent:
             activity=lambda active: self.steering.activity(active),
             changed=lambda: self.steering.ask(),
         )
+        self.semantics = self._semantics()
         self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
-        self.control = ControlServer(
-            home.control,
-            Commands(self).by_name(),
-        )
+        self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
+        self._take_over(self.carried)
+
+    def _semantics(self) -> Semantics | None:
+        """Return what tells of choices and elements, where the configuration wants it."""
+        if not self.config.semantics.enabled:
+            return None
+        around = AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor)
+        semantics = Semantics(around, labels=self.config.semantics.labels, key=self.home.label_key())
+        self.conductor.semantics = semantics
+        self.policy.site_of = semantics.site_of
+        return semantics
 
     def _owned_thread(self, name: str) -> ThreadPoolExecutor:
         thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -169,10 +215,13 @@ class Agent:
         return thread
 
     def _open_storage(self) -> None:
+        from transport.chunk_index import ChunkIndex
         from transport.folder import Folder
         from transport.fs import RealFiles
         from transport.ledger import Ledger
         from transport.limits import Limits, boot_name
+        from transport.orders import Orders
+        from transport.outbox import Outbox
         from transport.spool import Spool
 
         config, home = self.config, self.home
@@ -188,6 +237,16 @@ class Agent:
         )
         self._closing.callback(self.spool.close)
         self.copies = Copies(Folder(files, home.copies), effects.bounds_of(config))
+        self.index = ChunkIndex(files, home.index, self.device)
+        self.outbox = Outbox(files, home.erasures)
+        self.orders = Orders(
+            self.device,
+            self.spool,
+            self.index,
+            self.outbox,
+            signer=home.signing_key,
+            forget_copies=lambda which: self.copies.forget(lambda copy: which(copy.chunk_id)),
+        )
         self.ledger = Ledger(
             files,
             home.ledger,
@@ -209,8 +268,11 @@ class Agent:
 
     # -- running
 
-    async def run(self) -> None:
+    async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Record until told to stop.
+
+        Args:
+            started: called once it records.
 
         Raises:
             NoDisplay, NoPermission: there is no display to record, or it went away.
@@ -222,22 +284,33 @@ class Agent:
         self._closing.push_async_callback(self.network.stop)
         self.pruner.start()
         self._closing.push_async_callback(self.pruner.stop)
+        if self.carried.stopped_ms is not None:
+            self.gate.suspend(self.carried.stopped_ms, "reload", "the configuration is being applied")
+        if self.config.metrics.listen:
+            await self.metrics.start(self.config.metrics.listen)
+            self._closing.push_async_callback(self.metrics.stop)
         await self.desktop.start(loop, self.conductor)
+        if self.semantics is not None:
+            await self.semantics.start()
+            self._closing.push_async_callback(self.semantics.stop)
         self._observing = True
         self.steering.start()
         self._conditions_changed()
         if not self.steering.plan.capture:
             self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
-        await self.control.start()
-        self._closing.push_async_callback(self.control.stop)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.conductor.stopping.set)
+        self.chunker.note([*take_note(self.home.forgotten), *self._settle_orders()])
+        if self.carried.paused:
+            until = self.carried.paused_until
+            self.conductor.pause(None if until is None else timedelta(seconds=max(0.0, until - time.monotonic())))
+        self.conductor.lift("reload")
         self.steering.activity(True)
+        started()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 publishing = tasks.create_task(self._publish(), name="publisher")
                 await self.conductor.stopping.wait()
+                self._stopped_ms = self.desktop.server_ms(time.monotonic_ns())
                 await self.conductor.close()
                 publishing.cancel()
                 self._tasks = None
@@ -251,12 +324,52 @@ class Agent:
         if self.conductor.lost_reason is not None:
             raise NoDisplay(self.conductor.lost_reason)
 
+    # -- what a successor takes over (capture/life.py)
+
+    def commands(self) -> Mapping[str, Command]:
+        """Return what the person can ask of it."""
+        return Commands(self).by_name()
+
+    def stop(self) -> None:
+        """Let `run` end, in order."""
+        self.conductor.stopping.set()
+
+    def hindrance(self) -> str | None:
+        """Say why it cannot be replaced now, or None."""
+        if self.conductor.stopping.is_set():
+            return "the agent is ending"
+        return self.warnings.get("disk")
+
+    def carry(self) -> Carried:
+        """Return what the next one takes over; called after `run`."""
+        # The totals themselves: the last progress that was told may be older than the last answer.
+        before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
+        return Carried(
+            started_wall_s=self.started_wall_s,
+            stopped_ms=self._stopped_ms,
+            counts=self.conductor.counts,
+            frames=self.camera.frames,
+            refused=dict(self.camera.refused),
+            sizes=self.chunker.sizes,
+            sent=before if sent is None else {name: before.get(name, 0) + getattr(sent, name) for name in SENT},
+            paused=self.conductor.is_paused,
+            paused_until=self.conductor.paused_until,
+        )
+
+    def _take_over(self, carried: Carried) -> None:
+        self._stopped_ms = 0
+        if carried.counts is not None and carried.sizes is not None:
+            self.conductor.counts, self.chunker.sizes = carried.counts, carried.sizes
+            self.camera.frames = carried.frames
+            self.camera.refused.update(carried.refused)
+
     async def _publish(self) -> None:
+        from transport.outgoing import Outgoing
         from transport.publisher import Publisher, PublisherSettings
 
         self._publisher = Publisher(
-            PublisherSettings(broker_of(self.config, self.device)),
-            self.spool,
+            PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
+            Outgoing(self.device, self.outbox, self.spool, self.index),
             self.ledger,
             conditions=self._permit,
             on_progress=self._sent,
@@ -314,6 +427,7 @@ class Agent:
 
     def _follow(self, plan: Plan) -> None:
         """Put a new plan in force."""
+        log.event("plan", plan=plan.in_words(), because=self.steering.decision.reasons)
         self.camera.effort = Effort(plan.effort)
         reel = self.camera.reel
         if reel is not None and int(reel.effort) != int(plan.effort):
@@ -351,9 +465,15 @@ class Agent:
         if error is None:
             self.warnings.pop("disk", None)
         else:
+            log.event("disk", level=log.ERROR, reason=str(error))
             self.warnings["disk"] = f"what is recorded waits in memory: {error}"
 
     def _sent(self, progress: Progress) -> None:
+        if self.carried.sent:
+            sums = {name: getattr(progress, name) + before for name, before in self.carried.sent.items()}
+            progress = dataclasses.replace(progress, **sums)
+        if progress.reasons and (self.progress is None or progress.state != self.progress.state):
+            log.event("sending", state=progress.state, because=progress.reasons)
         self.progress = progress
         self.warnings.pop("broker", None)
         if progress.reasons:
@@ -378,7 +498,26 @@ class Agent:
         closed_ns = since_wall_ns + milliseconds(self.config.capture.hold_back) * NS_PER_MS
         return len(await self.forgetting.where(lambda entry: entry.ready_wall_ns >= closed_ns))
 
-    def _forgotten(self, gaps: Sequence[Lost]) -> None:
+    def erase(self, wanted: Mapping[str, Any]) -> Erased:
+        """Erase, here and in the archive; in the thread that stores chunks. wanted: the fields of `transport.orders.Wanted`."""
+        from transport.orders import Wanted
+
+        return self.orders.erase(Wanted(**wanted))
+
+    def _settle_orders(self) -> Sequence[Lost]:
+        """Delete here what was ordered to be erased before the last end, and forget where chunks of long ago were."""
+        from transport.errors import StorageFailed
+
+        retention_ms = milliseconds(self.config.consent.retention)
+        try:
+            self.index.prune(time.time_ns() // NS_PER_MS - retention_ms)
+            return self.orders.settle()
+        except (StorageFailed, OSError) as error:
+            self.warnings["erase"] = f"what was to be erased may still be here: {error}"
+            return ()
+
+    def forgotten(self, gaps: Sequence[Lost]) -> None:
+        """Record that chunks were deleted here."""
         self.chunker.note(gaps)
         self.spool_usage = self.spool.usage()
 
@@ -447,6 +586,7 @@ def broker_of(config: Config, device: str) -> Broker:
     if section.password_file:
         path = Path(section.password_file).expanduser()
         password = read_private(path, what="the broker's password").decode().rstrip("\n")
+        log.hide(password)
     tls = None
     if section.tls:
         ca, certificate, key = (

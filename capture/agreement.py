@@ -6,10 +6,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capture import effects
 from capture.consent import Terms, digest, notice
 from capture.errors import ConfigError, NoConsent
-from capture.units import show_duration, show_size
-from codec.seal import ArchivePublicKey
+from capture.narrowing import wider
+from codec.errors import CodecError
+from codec.seal import ArchivePublicKey, DeviceVerifyKey
 
 if TYPE_CHECKING:
     from capture.config import Config
@@ -43,50 +45,77 @@ def archive_key(config: Config) -> ArchivePublicKey:
         raise ConfigError(f'archive.public_key = "{name}": that is no key file') from error
 
 
+def answer_keys(config: Config) -> tuple[DeviceVerifyKey, ...]:
+    """Read the key by which the collectors' answers are signed; none is configured: none.
+
+    Raises:
+        ConfigError: the file holds no key.
+    """
+    name = config.archive.answers
+    if not name:
+        return ()
+    try:
+        return (DeviceVerifyKey.from_text(Path(name).expanduser().read_text(encoding="ascii")),)
+    except (FileNotFoundError, UnicodeDecodeError, CodecError) as error:
+        raise ConfigError(f'archive.answers = "{name}": there is no key in this file: {error}') from error
+
+
 def terms_of(config: Config) -> Terms:
-    """Return what the consent notice must say of a configuration."""
+    """Return what the consent notice must say of a configuration.
+
+    Raises:
+        ConfigError: there is no archive's key.
+    """
     key = archive_key(config)
-    budget, screens, broker = config.budget, config.screens, config.broker
-    limits = [f"{show_size(limit)} a {span}" for limit, span in ((budget.day, "day"), (budget.month, "month")) if limit]
-    joined = " and ".join(limits)
-    shown = f"when the picture changed, at most every {show_duration(screens.min_interval)}"
-    return Terms(
-        purposes=config.consent.purposes,
-        applications=config.scope.allow,
-        screenshots=shown if screens.enabled else "none",
-        readers=f"{config.archive.reader or 'whoever holds the private half of the archive key'}, "
-        f"key {key.key_id.hex()}",
-        server=f"{broker.host}:{broker.port}",
-        retention_days=config.consent.retention.days,
-        region=config.consent.region,
-        hold_back=show_duration(config.capture.hold_back),
-        copies=copies_in_words(config),
-        cost=f"{f'at most {joined} on the wire' if limits else 'bytes on the wire without a limit'}; at most "
-        f"{config.energy.cpu_mains:.0%} of one processor core on mains, {config.energy.cpu_battery:.0%} on battery, "
-        f"and nothing below {config.energy.floor:.0%} of charge",
-    )
-
-
-def copies_in_words(config: Config) -> str:
-    """Return what `[review]` leaves on this machine."""
-    keep, limit = config.review.keep, config.review.limit
-    if not keep or not limit:
-        return "nothing is kept on this machine (so there is nothing to see once it is sealed)"
-    return (
-        f"a copy of the last {show_duration(keep)}, at most {show_size(limit)}, stays on this machine, "
-        "sealed for a key that only your account can read"
-    )
+    readers = config.archive.reader or "whoever holds the private half of the archive key"
+    return effects.terms_of(config, readers=f"{readers}, key {key.key_id.hex()}")
 
 
 def consent_digest(config: Config, home: Home) -> bytes:
-    """Return the SHA-256 of the accepted notice.
+    """Return the SHA-256 of the notice in force: the one that was accepted, and that the configuration does not exceed.
 
     Raises:
-        NoConsent: there is no yes, or it was given to another notice.
+        NoConsent: there is no yes, or the configuration goes beyond what was agreed to.
     """
     consent = home.consent()
     if consent is None:
         raise NoConsent("nothing is recorded before you agree: read the notice and answer it with `modicum consent`")
-    if consent.digest != digest(notice(terms_of(config))):
-        raise NoConsent("the configuration has changed since you agreed: read what is new with `modicum consent`")
+    terms = terms_of(config)
+    if consent.digest != digest(notice(terms)):
+        beyond = ("the notice",) if consent.terms is None else wider(terms, consent.terms)
+        if consent.terms is not None and consent.digest != digest(notice(consent.terms)):
+            beyond = (*beyond, "the notice's own words")
+        if beyond:
+            raise NoConsent(
+                f"what is recorded would go beyond what you agreed to ({', '.join(beyond)}): "
+                "read what is new with `modicum consent`"
+            )
     return bytes.fromhex(consent.digest)
+
+
+ADMINISTRATION = Path("/etc/modicum/policy.toml")
+"""Where an administrator's policy lies; another one, given by the person, counts besides."""
+
+
+def effective(config: Config, given: Path | None, *, usual: Path = ADMINISTRATION) -> Config:
+    """Return a person's configuration as far as the administrator's policies let it.
+
+    Args:
+        config: the person's. given: one more policy file. usual: the policy that counts when it exists.
+
+    Raises:
+        ConfigError: a policy is wrong or cannot be read: then nothing is recorded.
+    """
+    from capture.administration import narrowed, parse_administration
+
+    for path in (usual, given):
+        if path is None or (path == usual and not path.exists()):
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"the administrator's policy {path} cannot be read ({error}): nothing is recorded"
+            ) from error
+        config = narrowed(config, parse_administration(text, source=str(path)))
+    return config

@@ -11,17 +11,21 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capture import enrol_cli, erase_cli, service_cli
 from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
 from capture.failures import explain
-from capture.home import Home
+from capture.home import Home, config_path
 
 if TYPE_CHECKING:
     from capture.config import Config
+    from transport.folder import Folder
+    from transport.spool import Spool
 
 app = typer.Typer(
     name="modicum",
@@ -30,15 +34,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(help="Make and show keys.", no_args_is_help=True)
+keys_app = typer.Typer(help="Make keys and certificates; let devices in, and out.", no_args_is_help=True)
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
+enrol_cli.mount(app)
 
-CONFIG_NAME = "modicum/config.toml"
+RELOAD_WAIT_S = 120.0
+"""A reload closes and encodes what is open first."""
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration; default: ~/.config/modicum/config.toml.")
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", help="An administrator's policy that counts besides /etc/modicum/policy.toml; it narrows."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -46,6 +58,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def main() -> None:
     """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
     _mount_transport()
+    _mount_scope()
     try:
         app()
     except KeyboardInterrupt:
@@ -54,6 +67,15 @@ def main() -> None:
         _fail(_first(group))
     except Exception as error:
         _fail(error)
+
+
+def _mount_scope() -> None:
+    """Mount the commands of scope and trust when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "scope"}:
+        import capture.scope_cli
+
+        capture.scope_cli.mount(app, load)
 
 
 def _fail(error: BaseException) -> None:
@@ -73,11 +95,11 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _mount_transport() -> None:
     """Mount the collector's commands; their module is imported only when one of them is named, or for the help."""
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if named in {None, "collect", "broker", "archive"}:
+    if named in {None, "collect", "broker", "archive", "enrolment", "keys"}:
         import transport.cli
         from capture.keyfiles import read_private
 
-        transport.cli.mount(app, lambda path, what: read_private(path, what=what))
+        transport.cli.mount(app, keys_app, lambda path, what: read_private(path, what=what))
 
 
 def home() -> Home:
@@ -85,23 +107,19 @@ def home() -> Home:
     return Home.of(os.environ)
 
 
-def config_path(given: Path | None) -> Path:
-    """Return where the configuration lies: as given, or by the XDG base directory specification."""
-    if given is not None:
-        return given
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path(os.environ.get("HOME", "~")).expanduser() / ".config")
-    return Path(base) / CONFIG_NAME
+def load(given: Path | None, policy: Path | None = None) -> Config:
+    """Read and validate the configuration, as far as the administrator's policies let it.
 
-
-def load(given: Path | None) -> Config:
-    """Read and validate the configuration.
+    Args:
+        policy: one more policy besides /etc/modicum/policy.toml.
 
     Raises:
-        ConfigError: it is missing or wrong.
+        ConfigError: it is missing or wrong, or a policy is.
     """
+    from capture.agreement import effective
     from capture.config import parse_config
 
-    path = config_path(given)
+    path = config_path(given, os.environ)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -110,7 +128,7 @@ def load(given: Path | None) -> Config:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    return parse_config(text, source=str(path))
+    return effective(parse_config(text, source=str(path)), policy)
 
 
 def say(text: str) -> None:
@@ -119,16 +137,21 @@ def say(text: str) -> None:
 
 
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    from capture import log
     from capture.agent import run_agent
 
-    asyncio.run(run_agent(load(config), home(), os.environ))
+    parsed = load(config, policy)
+    log.set_up(parsed.log.level, parsed.log.file)
+    erase_cli.say_farewell(parsed, home())
+    asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config, policy)))
 
 
 @app.command()
 def consent(
     config: ConfigOption = None,
+    policy: PolicyOption = None,
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="SHA256", help="Accept the notice with this hash, unasked.")
     ] = None,
@@ -139,7 +162,8 @@ def consent(
     from capture.keyfiles import write_private
 
     folders = home()
-    text = notice(terms_of(load(config)))
+    terms = terms_of(load(config, policy))
+    text = notice(terms)
     current = digest(text)
     say(text)
     say(f"SHA-256 of this notice: {current}")
@@ -155,26 +179,19 @@ def consent(
         if not typer.confirm("Do you agree?", default=False):
             raise NoConsent("you did not agree, so nothing will be recorded")
     folders.prepare()
-    write_private(folders.consent_file, Consent(current, int(time.time()), text).to_json())
+    write_private(folders.consent_file, Consent(current, int(time.time()), text, terms).to_json())
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
+    _apply_if_running()
 
 
-@app.command()
-def withdraw() -> None:
-    """End your consent: stop recording, and delete everything that has not been sent."""
-    import shutil
-
-    folders = home()
+def _apply_if_running() -> None:
+    """Let a running agent take up what was waiting for this yes."""
     try:
-        _ask("withdraw")
-        _wait_until_gone(folders)
+        changed = _ask("reload", wait_s=RELOAD_WAIT_S)["changed"]
     except NotRunning:
-        pass
-    folders.consent_file.unlink(missing_ok=True)
-    shutil.rmtree(folders.spool, ignore_errors=True)
-    shutil.rmtree(folders.copies, ignore_errors=True)
-    folders.own_key_file.unlink(missing_ok=True)
-    say("Your consent has ended. What had not been sent is deleted, and nothing more is recorded.")
+        return
+    if changed:
+        say("The running agent has applied it.")
 
 
 def _wait_until_gone(folders: Home, *, wait_s: float = 20.0) -> None:
@@ -185,10 +202,10 @@ def _wait_until_gone(folders: Home, *, wait_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def _ask(command: str, **fields: Any) -> dict[str, Any]:
+def _ask(command: str, *, wait_s: float = 10.0, **fields: Any) -> dict[str, Any]:
     from capture.control import ask
 
-    return ask(home().control, command, **fields)
+    return ask(home().control, command, wait_s=wait_s, **fields)
 
 
 @app.command()
@@ -265,49 +282,73 @@ def forget(
 
 
 @app.command()
+def review(
+    config: ConfigOption = None,
+    browser: Annotated[
+        bool, typer.Option(help="Open the page in your browser; otherwise only its link is shown.")
+    ] = True,
+) -> None:
+    """Open a page of this machine that shows what was recorded, and deletes what you choose."""
+    from capture.review import opening
+
+    checked, folders = load(config), home()
+    asyncio.run(
+        opening.review(checked, folders, _folder(folders.copies), partial(_spool, checked, folders), browser, say)
+    )
+
+
+def _folder(path: Path) -> Folder:
+    from transport.folder import Folder
+    from transport.fs import RealFiles
+
+    return Folder(RealFiles(), path)
+
+
+def _spool(config: Config, folders: Home) -> Spool:
+    """Open the spool where no agent runs."""
+    from transport.fs import RealFiles
+    from transport.spool import Spool
+
+    return Spool.open(
+        RealFiles(),
+        Path(config.spool.directory).expanduser() if config.spool.directory else folders.spool,
+        device=folders.device(),
+        limit_bytes=config.spool.limit,
+        when_full=str(config.spool.when_full),
+    )
+
+
+@app.command()
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what this machine can do, and say how to mend what it cannot."""
     from capture.doctor import examine, render
 
-    checks = asyncio.run(examine(config_path(config), home(), os.environ))
+    checks = asyncio.run(examine(config_path(config, os.environ), home(), os.environ))
     say(json.dumps([check.to_answer() for check in checks]) if as_json else render(checks))
     if any(check.failed for check in checks):
         raise typer.Exit(Exit.FAILED)
 
 
+@config_app.command("reload")
+def config_reload() -> None:
+    """Let the running agent apply its configuration anew; a wrong one, or one you have not agreed to, changes nothing."""
+    changed = _ask("reload", wait_s=RELOAD_WAIT_S)["changed"]
+    say(f"Applied: {', '.join(changed)}." if changed else "Nothing has changed.")
+
+
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Validate the configuration and say what it means."""
     from capture.effects import Rates, describe
 
-    checked = load(config)
+    checked = load(config, policy)
     learned = home().learned
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))
 
 
-@keys_app.command("archive")
-def keys_archive(
-    out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("archive-keys"),
-    hybrid: Annotated[
-        bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")
-    ] = False,
-) -> None:
-    """Make the archive's key pair: devices get the public half, only readers the private one."""
-    from capture.keyfiles import write_private
-    from codec.seal import ArchivePrivateKey, Suite
-
-    private_path, public_path = out / "archive.key", out / "archive.pub"
-    for path in (private_path, public_path):
-        if path.exists():
-            raise CaptureError(
-                f"{path} exists: what was sealed for it could not be read with another; name another folder"
-            )
-    key = ArchivePrivateKey.generate(Suite.MLKEM768_X25519 if hybrid else Suite.X25519)
-    write_private(private_path, key.to_text().encode())
-    public_path.write_text(key.public.to_text(), encoding="ascii")
-    say(f"{private_path}: keep it where recordings are read, and nowhere else\n{public_path}: give it to the devices")
-
+erase_cli.mount(app, home, load)
+app.add_typer(service_cli.commands(load, lambda given: config_path(given, os.environ)), name="service")
 
 if __name__ == "__main__":
     main()

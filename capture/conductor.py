@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capture.units import show_duration
+from codec.model import KeyClass
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from capture.gate import Gate
     from capture.ladder import Plan
     from capture.recorder import Recorder
+    from capture.semantics import Semantics
     from capture.shutter import Shutter
     from capture.sources.desktop import Desktop
     from capture.sources.portable import PortableDesktop
@@ -66,21 +68,49 @@ class Conductor:
         self.is_idle = False
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
+        self.paused_until: float | None = None
         self.counts = {"pointer": 0, "keys": 0, "rows": 0}
+        self.semantics: Semantics | None = None
+        self._command_ms = -1
+        self._window: Window | None = None
 
     # -- what the desktop tells
 
     def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
         """See Gate.pointer."""
-        self.counts["pointer"] += self._gate.pointer(t_ms, kind, x, y)
+        passed = self._gate.pointer(t_ms, kind, x, y)
+        self.counts["pointer"] += passed
+        if passed and kind > 1 and self.semantics is not None:
+            self.semantics.pointer(t_ms, kind, x, y)
 
     def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
         """See Gate.key."""
-        self.counts["keys"] += self._gate.key(t_ms, down, code, slot)
+        passed = self._gate.key(t_ms, down, code, slot)
+        self.counts["keys"] += passed
+        if passed and down and code != KeyClass.MODIFIER and self.semantics is not None and t_ms != self._command_ms:
+            self.semantics.key(t_ms, "space" if code == KeyClass.SPACE else "")
+
+    def command(self, t_ms: int, name: str) -> None:
+        """A key press that makes no text follows: a row tells of a shortcut by its name."""
+        self._command_ms = t_ms
+        if self.semantics is None or self._gate.is_secret or not self._gate.open:
+            return
+        self.semantics.key(t_ms, name)
+        if "+" in name:
+            self.counts["rows"] += self._gate.row(t_ms, "shortcut", {"name": name}, words=("name",))
 
     def focus(self, t_ms: int, window: Window | None) -> None:
         """Judge the window, and have a frame of it taken when the plan says so."""
+        self._window = window
         self.counts["rows"] += self._gate.focus(t_ms, window)
+        if self.semantics is not None:
+            self.semantics.focus(window)
+        self._shutter.focus(time.monotonic_ns())
+        self._arm_frame()
+
+    def judge_again(self) -> None:
+        """Judge the window in focus by what is known of it now."""
+        self.counts["rows"] += self._gate.focus(self._now_ms(), self._window)
         self._shutter.focus(time.monotonic_ns())
         self._arm_frame()
 
@@ -200,6 +230,7 @@ class Conductor:
         self.suspend("pause", reason)
         if duration is not None:
             loop = asyncio.get_running_loop()
+            self.paused_until = time.monotonic() + duration.total_seconds()
             self._resume_timer = loop.call_later(duration.total_seconds(), self.resume)
         self._changed()
 
@@ -213,6 +244,7 @@ class Conductor:
         if self._resume_timer is not None:
             self._resume_timer.cancel()
             self._resume_timer = None
+        self.paused_until = None
 
     @property
     def is_paused(self) -> bool:
@@ -224,7 +256,8 @@ class Conductor:
 
     async def close(self) -> None:
         """Stop the sources, close what is open, and return when it is on the disk."""
-        self._cancel_resume()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()  # that it is paused, and until when, is for who comes next
         self._shutter.plan(None, on_focus=False)
         self._arm_frame()
         self._desktop.stop()

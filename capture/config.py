@@ -18,7 +18,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
+from capture.labels import Labels
+from capture.shortcut import parse_shortcut
+from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
 
 
@@ -132,11 +136,58 @@ def _application(value: object) -> str:
     return value
 
 
+def _allowed_application(value: object) -> str:
+    if isinstance(value, str) and value.startswith("@"):
+        check_allowed(value)
+        if not classes_of([value]):
+            raise ValueError("this group has no applications, only sites: name it in scope.sites")
+        return value
+    return _application(value)
+
+
+def _denied_application(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError('write the window class of an application, such as "code", or a group, such as "@chat"')
+    group_of(value)
+    return value
+
+
+def _site(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('write the host of a site, such as "github.com", or a group, such as "@work-sites"')
+    return value if group_of(value) else pattern_of(value)
+
+
+def _allowed_site(value: object) -> str:
+    if isinstance(value, str):
+        check_allowed(value)
+    return _site(value)
+
+
+def _content(value: object) -> str:
+    if isinstance(value, str) and not value.startswith("@"):
+        try:
+            return pattern_of(value)
+        except ValueError:
+            return _application(value)
+    return _allowed_site(value)
+
+
+AllowedApplication = Annotated[str, BeforeValidator(_allowed_application)]
+DeniedApplication = Annotated[str, BeforeValidator(_denied_application)]
+AllowedSite = Annotated[str, BeforeValidator(_allowed_site)]
+Site = Annotated[str, BeforeValidator(_site)]
+Content = Annotated[str, BeforeValidator(_content)]
+
+
 class ScopeSection(Section):
     """[scope]"""
 
-    allow: tuple[Annotated[str, BeforeValidator(_application)], ...] = Field(default=(), strict=False)
-    deny: tuple[str, ...] = Field(default=(), strict=False)
+    allow: tuple[AllowedApplication, ...] = Field(default=(), strict=False)
+    deny: tuple[DeniedApplication, ...] = Field(default=(), strict=False)
+    sites: tuple[AllowedSite, ...] = Field(default=(), strict=False)
+    deny_sites: tuple[Site, ...] = Field(default=(), strict=False)
+    content: tuple[Content, ...] = Field(default=(), strict=False)
     desktop: Annotated[Desktop, _choice(Desktop)] = Desktop.HIDE
 
 
@@ -156,6 +207,13 @@ class ScreensSection(Section):
     enabled: bool = True
     min_interval: Annotated[timedelta, _time(1 * S, 1 * H)] = 2 * S
     effort: Annotated[EffortChoice, _choice(EffortChoice)] = EffortChoice.AUTO
+
+
+class SemanticsSection(Section):
+    """[semantics]"""
+
+    enabled: bool = True
+    labels: Annotated[Labels, _choice(Labels)] = Labels.TEXT
 
 
 class LinkSection(Section):
@@ -228,6 +286,19 @@ class ReviewSection(Section):
     limit: Annotated[int, _size(0)] = 500_000_000
 
 
+def _shortcut(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('write a shortcut such as "ctrl+alt+p" in quotes, or "" for none')
+    parse_shortcut(value)
+    return value
+
+
+class ControlSection(Section):
+    """[control]"""
+
+    pause_shortcut: Annotated[str, BeforeValidator(_shortcut)] = "super+shift+p"
+
+
 class BrokerSection(Section):
     """[broker]"""
 
@@ -255,7 +326,39 @@ class ArchiveSection(Section):
     """[archive]"""
 
     public_key: str = ""
+    answers: str = ""
     reader: str = ""
+
+
+class LogLevel(StrEnum):
+    """From which level on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSection(Section):
+    """[log]"""
+
+    level: Annotated[LogLevel, _choice(LogLevel)] = LogLevel.INFO
+    file: str = ""
+
+
+class MetricsSection(Section):
+    """[metrics]"""
+
+    listen: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.listen and not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}", self.listen):
+            raise ValueError(
+                f'listen = "{self.listen}": write "127.0.0.1:9466" or another port of this machine\'s own; '
+                "what somebody does at their computer is not for the network"
+            )
+        return self
 
 
 class Config(Section):
@@ -265,12 +368,16 @@ class Config(Section):
     scope: ScopeSection = ScopeSection()
     capture: CaptureSection = CaptureSection()
     screens: ScreensSection = ScreensSection()
+    semantics: SemanticsSection = SemanticsSection()
     budget: BudgetSection = BudgetSection()
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()
     review: ReviewSection = ReviewSection()
+    control: ControlSection = ControlSection()
     broker: BrokerSection = BrokerSection()
     archive: ArchiveSection = ArchiveSection()
+    log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 def parse_config(text: str, *, source: str = "the configuration") -> Config:

@@ -33,20 +33,34 @@ class ControlServer:
 
     Args:
         path: where the socket is made; a stale one of a dead agent is replaced, a living one is an error.
-        commands: by name; each gets the request's fields and returns the answer's.
+        commands: by name; each gets the request's fields and returns the answer's. None: who asks waits for `serve`.
     """
 
-    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+    def __init__(self, path: Path, commands: Mapping[str, Command] | None = None) -> None:
         self.path = path
-        self._commands = commands
+        self._commands: Mapping[str, Command] = {}
+        self._serving = asyncio.Event()
         self._server: asyncio.Server | None = None
+        if commands is not None:
+            self.serve(commands)
+
+    def serve(self, commands: Mapping[str, Command]) -> None:
+        """Answer by these commands from now on."""
+        self._commands = commands
+        self._serving.set()
+
+    def hold(self) -> None:
+        """Let who asks wait until `serve` is called again."""
+        self._serving.clear()
 
     async def start(self) -> None:
-        """Begin to listen.
+        """Begin to listen; nothing when it already does.
 
         Raises:
             CaptureError: another agent of this user already runs.
         """
+        if self._server is not None:
+            return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.path.exists():
             with contextlib.suppress(NotRunning):
@@ -66,6 +80,7 @@ class ControlServer:
         """Stop listening and remove the socket."""
         if self._server is not None:
             self._server.close()
+            self._server = None
             self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,13 +102,19 @@ class ControlServer:
             async with asyncio.timeout(5):
                 request = json.loads(await reader.readline())
             name = request.pop("command")
-            command = self._commands[name]
+            if name != "ping":  # "is somebody there?" does not wait
+                await self._serving.wait()
+            command = self._commands.get(name, _pong) if name == "ping" else self._commands[name]
         except (ValueError, KeyError, AttributeError, TypeError):
             return {"error": f"not a command of this agent; it knows {', '.join(sorted(self._commands))}"}
         try:
             return await command(request)
         except CaptureError as error:
             return {"error": str(error)}
+
+
+async def _pong(request: Mapping[str, Any]) -> Answer:
+    return {}
 
 
 def peer_uid(peer: socket.socket) -> int:

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from capture import catalogue
+from capture.catalogue import Level
 from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
+from capture.consent import KINDS, LABEL_KIND, SEMANTIC_KINDS, Terms
+from capture.denied import BROWSERS, DENIED, PRIVATE_TITLES
 from capture.habits import Habits
+from capture.labels import Labels
 from capture.ladder import FRAME_INTERVAL_MS, IN_WORDS, TOP, Effort, Rung, Upload
-from capture.policy import Rules
+from capture.policy import Rules, is_browser
 from capture.prices import Prices
 from capture.review.bounds import Bounds
 from capture.units import Hours, show_duration, show_share, show_size
@@ -43,7 +48,74 @@ def link_class(config: Config, seen: str, network: str) -> str:
 
 def rules_of(config: Config) -> Rules:
     """Return what the policy takes."""
-    return Rules(allow=config.scope.allow, deny=config.scope.deny, show_desktop=config.scope.desktop is Desktop.SHOW)
+    scope = config.scope
+    correspondence, never = catalogue.at(Level.STRUCTURE), catalogue.at(Level.NEVER)
+    return Rules(
+        allow=catalogue.classes_of(scope.allow),
+        deny=catalogue.classes_of(scope.deny),
+        show_desktop=scope.desktop is Desktop.SHOW,
+        sites=catalogue.hosts_of(scope.sites),
+        deny_sites=catalogue.hosts_of(scope.deny_sites),
+        correspondence=tuple(pattern for group in correspondence for pattern in group.classes),
+        correspondence_sites=tuple(host for group in correspondence for host in group.hosts),
+        content=(*catalogue.classes_of(scope.content), *catalogue.hosts_of(scope.content)),
+        never={group.about: group.classes for group in never},
+        never_sites={group.about: group.hosts for group in never},
+    )
+
+
+def kinds_of(config: Config) -> tuple[str, ...]:
+    """Return what is recorded besides screenshots, as the notice says it."""
+    if not config.semantics.enabled:
+        return KINDS
+    return (*KINDS, *SEMANTIC_KINDS, *([LABEL_KIND] if config.semantics.labels is Labels.TEXT else []))
+
+
+def terms_of(config: Config, *, readers: str) -> Terms:
+    """Return what the consent notice says.
+
+    Args:
+        readers: who can read: the archive key's fingerprint and its owner.
+    """
+    rules, scope, budget = rules_of(config), config.scope, config.budget
+    links = []
+    for link, what in sent_over(budget).items():
+        links += [f"events over {link} networks"] * (what is not Sendable.NOTHING)
+        links += [f"screenshots over {link} networks"] * (what is Sendable.ALL)
+    links += [f'"{name}" counts as {link}' for name, link in sorted(budget.networks.items()) if link != "roaming"]
+    return Terms(
+        purposes=tuple(map(str, config.consent.purposes)),
+        applications=rules.allow,
+        denied=rules.deny,
+        sites=rules.sites,
+        denied_sites=rules.deny_sites,
+        guarded=(*rules.correspondence, *rules.correspondence_sites, *BROWSERS, *PRIVATE_TITLES),
+        content=rules.content,
+        never=tuple(
+            pattern for kind in (DENIED, rules.never, rules.never_sites) for found in kind.values() for pattern in found
+        ),
+        named=scope.allow,
+        named_sites=scope.sites,
+        show_desktop=rules.show_desktop,
+        kinds=kinds_of(config),
+        screenshots=config.screens.enabled,
+        screenshot_interval_s=round(config.screens.min_interval.total_seconds()),
+        pointer_interval_ms=round(config.capture.pointer_interval / timedelta(milliseconds=1)),
+        readers=readers,
+        server=f"{config.broker.host}:{config.broker.port}",
+        retention_days=config.consent.retention.days,
+        region=config.consent.region,
+        hold_back_s=int(config.capture.hold_back.total_seconds()),
+        copies_s=int(config.review.keep.total_seconds()),
+        copies_bytes=config.review.limit,
+        day_bytes=budget.day,
+        month_bytes=budget.month,
+        links=tuple(links),
+        cpu_mains=config.energy.cpu_mains,
+        cpu_battery=config.energy.cpu_battery,
+        screens_floor=config.energy.screens_floor,
+        floor=config.energy.floor,
+    )
 
 
 def settings_of(config: Config, *, time_zone: str) -> Settings:
@@ -170,8 +242,15 @@ def describe(config: Config, rates: Rates | None = None) -> str:
 def _describe_scope(config: Config) -> list[str]:
     allow = ", ".join(config.scope.allow) or "nothing (scope.allow is empty), so nothing will be recorded"
     lines = [f"Recorded: {allow}."]
-    if config.scope.deny:
-        lines.append(f"Never recorded, besides what never is: {', '.join(config.scope.deny)}.")
+    if any(is_browser(pattern) for pattern in catalogue.classes_of(config.scope.allow)):
+        sites = ", ".join(config.scope.sites) or "none (scope.sites is empty), so browsers are not recorded"
+        lines.append(f"Of browsers, only while they show these sites: {sites}.")
+    if config.scope.content:
+        lines.append(f"Recorded with other people's words: {', '.join(config.scope.content)}.")
+    if config.scope.deny or config.scope.deny_sites:
+        lines.append(
+            f"Never recorded, besides what never is: {', '.join([*config.scope.deny, *config.scope.deny_sites])}."
+        )
     if not config.archive.public_key:
         lines.append("There is no archive.public_key yet: nothing can be sealed, so nothing will be recorded.")
     lines.append(

@@ -7,10 +7,15 @@ asked for again. Everything happens in the thread that stores chunks, so that no
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from capture.errors import CaptureError
+from capture.keyfiles import read_private, write_private
 from capture.review.copies import Copies
 from codec.model import ChunkId
 
@@ -25,6 +30,8 @@ class Entry(Protocol):
     def chunk_id(self) -> ChunkId: ...
     @property
     def ready_wall_ns(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
 
 
 class Spool(Protocol):
@@ -81,3 +88,36 @@ class Forgetting:
 
 def _pair(chunk_id: ChunkId) -> tuple[int, int]:
     return chunk_id.epoch, chunk_id.seq
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A chunk that was deleted while no agent ran."""
+
+    chunk_id: ChunkId
+    reason: str = "forgotten"
+
+
+def leave_note(path: Path, gaps: Sequence[Gap]) -> None:
+    """Tell the next agent which chunks will not arrive, so that it can say so in what it records."""
+    if not gaps:
+        return
+    told = [*_noted(path), *([gap.chunk_id.device, gap.chunk_id.epoch, gap.chunk_id.seq] for gap in gaps)]
+    write_private(path, json.dumps(told).encode())
+
+
+def take_note(path: Path) -> list[Forgotten]:
+    """Return, once, what was deleted while no agent ran."""
+    found = [Forgotten(ChunkId(*names)) for names in _noted(path)]
+    path.unlink(missing_ok=True)
+    return found
+
+
+def _noted(path: Path) -> list[list[Any]]:
+    if not path.exists():
+        return []
+    try:
+        told = json.loads(read_private(path, what="the note of what was deleted"))
+        return [[str(device), int(epoch), int(seq)] for device, epoch, seq in told]
+    except (CaptureError, ValueError, TypeError):
+        return []  # damaged: the archive will show a hole that nobody explains

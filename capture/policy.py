@@ -141,7 +141,6 @@ class Policy:
         self._allow = _compile(rules.allow)
         self._deny = _compile(rules.deny)
         self._hard = [(reason, _compile(patterns)) for reason, patterns in (*DENIED.items(), *rules.never.items())]
-        self._browsers = _compile(BROWSERS)
         self._correspondence = _compile(rules.correspondence)
         self._content = _compile(rules.content)
         self._remembered: dict[tuple[str, str, str | None], Decision[Verdict]] = {}
@@ -173,15 +172,11 @@ class Policy:
             return Decision(NOTHING, ("no known window has the focus",))
         return self._judge(window, self._site(window, {}))
 
-    def is_browser(self, app: str) -> bool:
-        """Tell whether an application shows web sites, and is judged by them."""
-        return _matches(self._browsers, app.lower())
-
     def _site(self, window: Window, by_id: Mapping[int, Window]) -> str | None:
         """Return the host that a browser's window shows; that of the window it belongs to where it has none."""
         current: Window | None = window
         for _ in range(MAX_OWNERS):
-            if current is None or not self.is_browser(current.app or window.app):
+            if current is None or not is_browser(current.app or window.app):
                 return None
             site = self.site_of(current)
             if site is not None:
@@ -209,7 +204,7 @@ class Policy:
         for reason, pattern in self._hard:
             if _matches(pattern, app):
                 return Decision(NOTHING, (f"{app} is never recorded: {reason}",))
-        browser = self.is_browser(app)
+        browser = is_browser(app)
         if browser and any(marker in title for marker in PRIVATE_TITLES):
             return Decision(NOTHING, (f"{app} is never recorded in private browsing",))
         if _matches(self._deny, app):
@@ -312,3 +307,11 @@ def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
 
 def _matches(pattern: re.Pattern[str] | None, app: str) -> bool:
     return pattern is not None and pattern.match(app) is not None
+
+
+_BROWSERS = _compile(BROWSERS)
+
+
+def is_browser(app: str) -> bool:
+    """Tell whether an application shows web sites, and is judged by them."""
+    return _matches(_BROWSERS, app.lower())

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from codec import seal
 from codec.errors import Corrupt, Denied, TooLarge, Truncated, Unsupported
 from codec.model import DEVICE_PATTERN, ChunkId, KeyEvents, Meta, PointerEvents, Row
-from codec.seal import ArchivePrivateKey, ArchivePublicKey, DeviceSigningKey, DeviceVerifyKey, Suite
+from codec.seal import ArchivePublicKey, DeviceSigningKey, DeviceVerifyKey, KeyRing, Suite
 from codec.sections import Section, SectionFlag, SectionKind, decode_sections, encode_sections
 
 MAGIC = b"\x8dMDC"
@@ -142,6 +142,28 @@ def parse_header(chunk: bytes) -> Header:
     return header
 
 
+def peek_header(start: bytes) -> Header | None:
+    """Return a header from a chunk's first bytes, unchecked: for looking at many chunks without reading them.
+
+    Damage goes unnoticed here: before anything is done that can't be undone, `parse_header` has to look at the whole.
+
+    Args:
+        start: at least the first FIXED_BYTES + MAX_DEVICE_BYTES bytes, or the whole chunk.
+
+    Returns:
+        The header; None: this is no chunk of a version that this build reads.
+    """
+    if len(start) < FIXED_BYTES or start[:5] != MAGIC + bytes((VERSION,)):
+        return None
+    _, _, suite, value, device_bytes, chunk_bytes, epoch, seq, expires_day, key_id, signer_id = _FIXED.unpack_from(
+        start
+    )
+    device = start[FIXED_BYTES : FIXED_BYTES + device_bytes].decode("latin-1")
+    if not DEVICE_PATTERN.fullmatch(device):
+        return None
+    return Header(VERSION, suite, value, ChunkId(device, epoch, seq), expires_day, key_id, signer_id, chunk_bytes)
+
+
 def _check_envelope(chunk: bytes) -> int:
     """Check what all versions share, and return the version."""
     if chunk[:4] != MAGIC[: len(chunk)]:
@@ -233,8 +255,11 @@ def verify_chunk(chunk: bytes, device_key: DeviceVerifyKey) -> Header:
     return header
 
 
-def open_chunk(chunk: bytes, private: ArchivePrivateKey) -> tuple[Header, bytes]:
+def open_chunk(chunk: bytes, ring: KeyRing) -> tuple[Header, bytes]:
     """Open a chunk's seal; return its header and its body. Doesn't check who signed it: see verify_chunk.
+
+    Args:
+        chunk: exactly one chunk. ring: the archive's private key, or several.
 
     Raises:
         Denied: it is sealed for another key.
@@ -247,10 +272,10 @@ def open_chunk(chunk: bytes, private: ArchivePrivateKey) -> tuple[Header, bytes]
         raise Unsupported(
             f"chunk {header.chunk_id} is sealed by suite {header.suite}, which this build doesn't know: upgrade it"
         )
-    if header.key_id != private.key_id or header.suite != private.suite:
+    private = ring.key_for(header.key_id)
+    if header.suite != private.suite:
         raise Denied(
-            f"chunk {header.chunk_id} is sealed for archive key {header.key_id.hex()}, and this is "
-            f"{private.key_id.hex()}: open it with that key"
+            f"chunk {header.chunk_id} is sealed by suite {header.suite}, and its key is of suite {private.suite}"
         )
     start = header.header_bytes
     body = seal.decrypt(chunk[start : start + header.sealed_bytes], private, info=INFO_PREFIX + chunk[:start])

@@ -16,7 +16,7 @@ from codec import chunk as chunks
 from codec.chunk import Body, Header
 from codec.errors import Denied
 from codec.model import Frame, Meta, Row
-from codec.seal import ArchivePrivateKey, DeviceVerifyKey
+from codec.seal import DeviceVerifyKey, KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Recording:
 
 def open(  # read as `reader.open`, like gzip.open
     chunk: bytes,
-    private: ArchivePrivateKey,
+    private: KeyRing,
     *,
     purpose: str,
     now_s: int,

@@ -17,9 +17,9 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from codec.errors import Corrupt, Unsupported
+from codec.errors import Corrupt, Denied, Unsupported
 from codec.keytext import from_line, to_line, words_of
 
 if TYPE_CHECKING:  # cryptography is loaded on first use: a collector parses headers, `modicum status` nothing at all
@@ -99,6 +99,13 @@ class ArchivePublicKey:
         return _matching(cls(_suite_named(algorithm), raw), stated, text)
 
 
+class KeyRing(Protocol):
+    """What opens chunks: one private key, or a store of many."""
+
+    def key_for(self, key_id: bytes) -> ArchivePrivateKey:
+        """Return the private key with this id (8 bytes). Raises Denied when it is not here."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArchivePrivateKey:
     """What opens chunks. Attributes: its public key, and the raw bytes as in SUITE_SIZES."""
@@ -115,6 +122,18 @@ class ArchivePrivateKey:
     def key_id(self) -> bytes:
         """The id of the public key (8 bytes)."""
         return self.public.key_id
+
+    def key_for(self, key_id: bytes) -> ArchivePrivateKey:
+        """Return this key, where it is the one with this id: a ring of one.
+
+        Raises:
+            Denied: it is another.
+        """
+        if key_id != self.key_id:
+            raise Denied(
+                f"sealed for archive key {key_id.hex()}, and this is {self.key_id.hex()}: open it with that key"
+            )
+        return self
 
     @classmethod
     def generate(cls, suite: Suite = Suite.X25519) -> ArchivePrivateKey:

@@ -215,3 +215,29 @@ def _mux(container: Any, packets: list[Any], last_ms: int | None) -> None:
         packet = packets.pop(0)
         packet.duration = packets[0].pts - packet.pts if packets else last_ms
         container.mux(packet)
+
+
+def read_frames(path: Path, *, interval_ms: int) -> Iterator[Frame]:
+    """Yield pictures of any video file that FFmpeg reads, at least `interval_ms` apart, each with its own time.
+
+    Args:
+        path: the file. interval_ms: >= 0; 0 yields every picture.
+
+    Raises:
+        Corrupt: FFmpeg cannot read it.
+    """
+    from codec.model import Frame
+
+    av = pyav()
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise Corrupt(f"{path.name} has no video stream")
+            due_ms = 0
+            for picture in container.decode(video=0):
+                t_ms = round((picture.time or 0) * 1000)
+                if t_ms >= due_ms:
+                    due_ms = t_ms + interval_ms
+                    yield Frame(t_ms, picture.to_ndarray(format="bgra"))
+    except (av.FFmpegError, ValueError) as error:
+        raise Corrupt(f"{path.name} does not decode: {error}") from error

@@ -4,6 +4,10 @@
 most 1024 chunks to a folder. Guarantees of FolderStore: when `put` returns, the chunk and its name are on the disk; a chunk
 that is there is whole (it is written under another name and linked); two writers, also of different processes, never
 replace each other's chunk; files are 0600, folders 0700. It does not look into chunks.
+
+What a tombstone covers (transport/tombstones.py) is not stored, listed or given out, whichever came first, and whatever dies in
+between: a chunk is linked, and after that the tombstones are looked at once more, before its temporary name goes; whoever
+finds the temporary name of a dead writer looks at them again.
 """
 
 from __future__ import annotations
@@ -11,14 +15,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from codec.model import DEVICE_PATTERN, ChunkId
+from codec.tombstone import Range, Scope, Tombstone
 from transport.errors import Busy, Missing, StorageFailed, TooLarge
-from transport.fs import Files, Handle, Open, opened, read_file, write_all
+from transport.expiry import ExpiryLog
+from transport.fs import Files, Handle, Open, opened, read_exactly, read_file, write_all
+from transport.messages import NackCode
+from transport.quarantine import Quarantine
+from transport.tombstones import Tombstones
+
+T = TypeVar("T")
 
 CHUNKS_PER_FOLDER = 1024
 MAX_OBJECT_BYTES = 64 << 20
@@ -29,26 +41,28 @@ WRITERS = 256
 
 SUFFIX = ".chunk"
 INCOMING = ".incoming"
-QUARANTINE = ".quarantine"
-QUARANTINE_FILES = 256
-QUARANTINE_BYTES = 64 << 20
-"""Poison is kept for whoever wants to find out, up to these limits; then only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a put led to. sha256: of what the archive holds under the id now. new: it was not there before."""
+    """What a put led to.
+
+    Attributes:
+        sha256: of what the archive holds under the id now. new: it was not there before.
+        refused: why it holds nothing under the id, and never will (ERASED); None: it does.
+    """
 
     chunk_id: ChunkId
     sha256: bytes
     new: bool
+    refused: NackCode | None = None
 
 
 class Store(Protocol):
     """What keeps chunks. May raise StorageFailed."""
 
     def put(self, chunks: Sequence[tuple[ChunkId, bytes]]) -> list[Stored]:
-        """Store each chunk unless its id is taken; all are durable on return."""
+        """Store each chunk unless its id is taken or erased; all are durable on return."""
 
     def get(self, chunk_id: ChunkId) -> bytes:
         """Return a chunk. Raises Missing."""
@@ -59,6 +73,9 @@ class Store(Protocol):
     def iterate(self, device: str | None = None) -> Iterator[ChunkId]:
         """Yield the ids, by device, epoch and sequence; memory does not grow with the archive."""
 
+    def gone(self, device: str) -> Iterable[Range]:
+        """Return the ranges of a device's chunks that were erased or expired: their absence is no hole."""
+
     def quarantine(self, name: str, data: bytes) -> bool:
         """Keep bytes that are no chunk aside, within limits; tell whether they were kept."""
 
@@ -66,21 +83,29 @@ class Store(Protocol):
 class FolderStore:
     """The archive in a folder."""
 
-    def __init__(self, files: Files, root: Path) -> None:
+    def __init__(self, files: Files, root: Path, *, syncers: Executor | None = None) -> None:
+        """Open an archive, making it when there is none.
+
+        Args:
+            files: the file system. root: the folder.
+            syncers: threads that wait for the disk, several at once; by default the caller's own, one file after another.
+
+        Raises:
+            StorageFailed: it cannot be made or read.
+        """
         self._files = files
         self.root = root
+        self.tombstones = Tombstones(files, root)
+        self.expired = ExpiryLog(files, root)
+        self._syncers = syncers
         self._known: set[Path] = set()
         self._slot: tuple[int, Handle] | None = None
         try:
-            for folder in (root, root / INCOMING, root / QUARANTINE):
-                files.make_dir(folder)
+            files.make_dir(root / INCOMING)
+            self._quarantine = Quarantine(files, root)
             files.sync_dir(root)
-            kept = files.list_dir(root / QUARANTINE)
-            sizes = [self._size_of(root / QUARANTINE / name) for name in kept]
         except OSError as error:
             raise _failed("the archive cannot be opened", root, error) from error
-        self._quarantined = len(kept)
-        self._quarantined_bytes = sum(sizes)
 
     def path_of(self, chunk_id: ChunkId) -> Path:
         """Return where a chunk lies."""
@@ -89,30 +114,20 @@ class FolderStore:
         return self.root / chunk_id.device / f"{chunk_id.epoch:08x}" / f"{block:07d}" / name
 
     def put(self, chunks: Sequence[tuple[ChunkId, bytes]]) -> list[Stored]:
-        """Store each chunk unless its id is taken; all are durable on return.
+        """Store each chunk unless its id is taken or erased; all are durable on return.
 
         Raises:
             StorageFailed: some may be stored, none is lost that was there: put them all again.
         """
-        stored: list[Stored] = []
-        touched: dict[Path, None] = {}
-        for number, (chunk_id, data) in enumerate(chunks):
-            path = self.path_of(chunk_id)
-            try:
-                new = self._put(path, data, number)
-                if new:
-                    digest = hashlib.sha256(data).digest()
-                else:
-                    digest = hashlib.sha256(read_file(self._files, path, limit_bytes=MAX_OBJECT_BYTES)).digest()
-                touched[path.parent] = None  # also for one that was there: its writer may have died before this step
-            except OSError as error:
-                raise _failed("a chunk could not be archived", path, error) from error
-            stored.append(Stored(chunk_id, digest, new))
+        written: dict[Path, tuple[ChunkId, bytes]] = {}
         try:
-            for folder in touched:
-                self._files.sync_dir(folder)
+            stored = self._put(chunks, written)
         except OSError as error:
-            raise _failed("the archive's folder could not be stored", self.root, error) from error
+            raise _failed("chunks could not be archived", self.root, error) from error
+        finally:
+            for incoming in written:
+                with contextlib.suppress(OSError):
+                    self._files.unlink(incoming)
         return stored
 
     def get(self, chunk_id: ChunkId) -> bytes:
@@ -123,6 +138,8 @@ class FolderStore:
         """
         path = self.path_of(chunk_id)
         try:
+            if self.tombstones.covers(chunk_id):
+                raise Missing(f"chunk {chunk_id} was erased from the archive {self.root}")
             data = read_file(self._files, path, limit_bytes=MAX_OBJECT_BYTES)
         except FileNotFoundError:
             raise Missing(f"the archive {self.root} has no chunk {chunk_id}") from None
@@ -142,57 +159,224 @@ class FolderStore:
         for name in devices:
             if not DEVICE_PATTERN.fullmatch(name):
                 continue
-            for epoch in self._names(self.root / name):
-                for block in self._names(self.root / name / epoch):
-                    for file in self._names(self.root / name / epoch / block):
-                        chunk_id = _id_of(name, epoch, file)
-                        if chunk_id is not None:
-                            yield chunk_id
+            tombstones = self.tombstones.of(name)
+            for chunk_id in self._of_device(name):
+                if not any(tombstone.covers(chunk_id) for tombstone in tombstones):
+                    yield chunk_id
+
+    def gone(self, device: str) -> Iterable[Range]:
+        """Return the ranges of a device's chunks that were erased or expired: their absence is no hole.
+
+        Raises:
+            StorageFailed: a record of it is damaged.
+        """
+        erased = (range_ for tombstone in self.tombstones.of(device) for range_ in tombstone.ranges)
+        return [*erased, *self.expired.of(device)]
+
+    def head(self, chunk_id: ChunkId, size_bytes: int) -> bytes:
+        """Return the first bytes of a chunk. Raises: as `get`."""
+        path = self.path_of(chunk_id)
+        try:
+            with opened(self._files, path, Open.READ) as handle:
+                return read_exactly(handle, size_bytes, 0)
+        except FileNotFoundError:
+            raise Missing(f"the archive {self.root} has no chunk {chunk_id}") from None
+        except OSError as error:
+            raise _failed("a chunk could not be read", path, error) from error
+
+    def erase(self, tombstone: Tombstone) -> int:
+        """Remove what a tombstone covers; on return it is gone durably, also what an earlier attempt had removed and not synced.
+
+        Returns:
+            how many chunks there were.
+
+        Raises:
+            StorageFailed: some may be left: erase again.
+        """
+        device = self.root / tombstone.device
+        removed, folders = 0, {self.root, device}
+        try:
+            for epoch in self._names(device):
+                folders.add(device / epoch)
+                for block in self._names(device / epoch):
+                    if not _may_hold(tombstone, epoch, block):
+                        continue
+                    folders.add(device / epoch / block)
+                    for chunk_id in self._of_block(tombstone.device, epoch, block):
+                        if tombstone.covers(chunk_id):
+                            with contextlib.suppress(FileNotFoundError):
+                                self._files.unlink(self.path_of(chunk_id))
+                                removed += 1
+            self._tidy(folders)
+        except OSError as error:
+            raise _failed("chunks could not be erased", self.root, error) from error
+        return removed
+
+    def remove(self, ids: Iterable[ChunkId]) -> int:
+        """Remove chunks; on return they are gone durably, and so are the folders that became empty. What is not there is no error.
+
+        Returns:
+            how many there were.
+
+        Raises:
+            StorageFailed: some may be left: remove them again.
+        """
+        removed = 0
+        touched: set[Path] = set()
+        try:
+            for chunk_id in ids:
+                path = self.path_of(chunk_id)
+                touched.add(path.parent)
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.unlink(path)
+                    removed += 1
+                if len(touched) > CHUNKS_PER_FOLDER:
+                    self._tidy(touched)
+                    touched.clear()
+            self._tidy(touched)
+        except OSError as error:
+            raise _failed("chunks could not be removed", self.root, error) from error
+        return removed
+
+    def drop_quarantined(self, matches: Callable[[str, bytes], bool]) -> int:
+        """Remove quarantined payloads of which `matches` says so, given the file's name and its first bytes.
+
+        Returns:
+            how many.
+
+        Raises:
+            StorageFailed: some may be left.
+        """
+        try:
+            return self._quarantine.drop(matches)
+        except OSError as error:
+            raise _failed("the quarantine could not be cleared", self.root, error) from error
+
+    def sweep(self) -> None:
+        """Clear what killed writers left under their temporary names, and what they had linked although it was erased.
+
+        Raises:
+            StorageFailed: something is left.
+        """
+        folder = self.root / INCOMING
+        try:
+            slots = {name.partition("-")[0] for name in self._files.list_dir(folder) if "-" in name}
+            for slot in sorted(slots):
+                if slot.isdecimal() and int(slot) < WRITERS and (self._slot is None or self._slot[0] != int(slot)):
+                    with contextlib.suppress(Busy):
+                        lock = self._files.lock(folder / f"{slot}.lock")
+                        try:
+                            self._clear(int(slot))
+                        finally:
+                            lock.close()
+        except OSError as error:
+            raise _failed("what killed writers left could not be cleared", folder, error) from error
 
     def quarantine(self, name: str, data: bytes) -> bool:
         """Keep bytes that are no chunk aside, within limits; tell whether they were kept."""
-        if self._quarantined >= QUARANTINE_FILES or self._quarantined_bytes + len(data) > QUARANTINE_BYTES:
-            return False
-        path = self.root / QUARANTINE / f"{hashlib.sha256(data).hexdigest()[:32]}.{name}"
-        try:
-            with opened(self._files, path, Open.CREATE) as handle:
-                write_all(handle, data, 0)
-        except FileExistsError:
-            return True
-        except OSError:
-            return False
-        self._quarantined += 1
-        self._quarantined_bytes += len(data)
-        return True
+        return self._quarantine.keep(name, data)
 
-    def _put(self, path: Path, data: bytes, number: int) -> bool:
-        """Write under another name, then link: the name appears with the whole chunk, or another's was first."""
-        if self._files.exists(path):
-            return False
+    def _put(self, chunks: Sequence[tuple[ChunkId, bytes]], written: dict[Path, tuple[ChunkId, bytes]]) -> list[Stored]:
+        """Write under other names, sync, link: a name appears with the whole chunk, or another's was first."""
+        slot = self._own_slot()
+        handles: list[Handle] = []
+        plans: list[Path | NackCode | None] = []  # written there; refused; already stored
+        try:
+            for number, (chunk_id, data) in enumerate(chunks):
+                if self.tombstones.covers(chunk_id):
+                    plans.append(NackCode.ERASED)
+                elif self._files.exists(self.path_of(chunk_id)):
+                    plans.append(None)
+                else:
+                    name = f"{slot}-{number}.{chunk_id.device}.{chunk_id.epoch:08x}.{chunk_id.seq}"
+                    incoming = self.root / INCOMING / name
+                    with contextlib.suppress(FileNotFoundError):
+                        self._files.unlink(incoming)
+                    written[incoming] = chunk_id, data
+                    handles.append(self._files.open(incoming, Open.CREATE))
+                    write_all(handles[-1], data, 0)
+                    plans.append(incoming)
+            self._each(lambda handle: handle.sync(), handles)
+        finally:
+            for handle in handles:
+                handle.close()
+        touched: dict[Path, None] = {}
+        stored: list[Stored] = []
+        for (chunk_id, data), plan in zip(chunks, plans, strict=True):
+            if isinstance(plan, NackCode):
+                stored.append(Stored(chunk_id, b"", False, plan))
+                continue
+            path = self.path_of(chunk_id)
+            new = plan is not None and self._link(plan, path)
+            known = data if new else read_file(self._files, path, limit_bytes=MAX_OBJECT_BYTES)
+            touched[path.parent] = None  # also for one that was there: its writer may have died before this step
+            stored.append(Stored(chunk_id, hashlib.sha256(known).digest(), new))
+        self._each(self._files.sync_dir, list(touched))
+        return self._without_erased(stored)
+
+    def _link(self, incoming: Path, path: Path) -> bool:
         self._make_folders(path.parent)
-        try:
-            return self._write_and_link(path, data, number)
-        except FileNotFoundError:  # the folder is gone: everything in it was erased
-            self._known.discard(path.parent)
-            self._make_folders(path.parent)
-            return self._write_and_link(path, data, number)
-
-    def _write_and_link(self, path: Path, data: bytes, number: int) -> bool:
-        incoming = self.root / INCOMING / f"{self._own_slot()}-{number}"
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(incoming)
-        try:
-            with opened(self._files, incoming, Open.CREATE) as handle:
-                write_all(handle, data, 0)
-                handle.sync()
+        for again in (False, True):
             try:
                 self._files.link(incoming, path)
             except FileExistsError:
                 return False
-            return True
-        finally:
-            with contextlib.suppress(OSError):
-                self._files.unlink(incoming)
+            except FileNotFoundError:  # the folder is gone: everything in it was erased
+                if again:
+                    raise
+                self._known.discard(path.parent)
+                self._make_folders(path.parent)
+            else:
+                break
+        return True
+
+    def _without_erased(self, stored: list[Stored]) -> list[Stored]:
+        """Take back what was erased while it was being stored."""
+        late = {s.chunk_id for s in stored if s.refused is None and self.tombstones.covers(s.chunk_id)}
+        if not late:
+            return stored
+        self.remove(late)
+        return [Stored(s.chunk_id, b"", False, NackCode.ERASED) if s.chunk_id in late else s for s in stored]
+
+    def _each(self, work: Callable[[T], None], items: Sequence[T]) -> None:
+        """Do something to each item, at once where there are threads for it; raise the first failure after all are done."""
+        if self._syncers is None or len(items) < 2:
+            for item in items:
+                work(item)
+            return
+        done = [self._syncers.submit(work, item) for item in items]
+        for future in wait(done).done:
+            future.result()
+
+    def _tidy(self, folders: Iterable[Path]) -> None:
+        """Sync folders, and remove them, and those above them, where nothing is left in them."""
+        for folder in sorted(folders, reverse=True):
+            with contextlib.suppress(FileNotFoundError):
+                self._files.sync_dir(folder)
+            self._known.discard(folder)
+            while folder != self.root:
+                try:
+                    self._files.remove_dir(folder)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    break
+                folder = folder.parent
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.sync_dir(folder)
+
+    def _clear(self, slot: int) -> None:
+        """Clear what a killed writer left in its slot, of which we hold the lock."""
+        folder = self.root / INCOMING
+        for name in self._files.list_dir(folder):
+            if name.startswith(f"{slot}-"):
+                _, _, id_ = name.partition(".")
+                chunk_id = _id_of_incoming(id_)
+                if chunk_id is not None and self.tombstones.covers(chunk_id):
+                    self.remove([chunk_id])
+                self._files.unlink(folder / name)
 
     def _own_slot(self) -> int:
         """Return a number that no other writer has, and clear what a killed one left under it."""
@@ -204,9 +388,7 @@ class FolderStore:
                     break
             else:
                 raise OSError(errno.EMFILE, f"{WRITERS} writers are at work already")
-            for name in self._files.list_dir(folder):
-                if name.startswith(f"{self._slot[0]}-"):
-                    self._files.unlink(folder / name)
+            self._clear(self._slot[0])
         return self._slot[0]
 
     def _make_folders(self, folder: Path) -> None:
@@ -220,20 +402,49 @@ class FolderStore:
             self._known.clear()
         self._known.add(folder)
 
-    def _size_of(self, path: Path) -> int:
-        with opened(self._files, path, Open.READ) as handle:
-            return handle.size_bytes()
+    def _of_device(self, device: str) -> Iterator[ChunkId]:
+        for epoch in self._names(self.root / device):
+            for block in self._names(self.root / device / epoch):
+                yield from self._of_block(device, epoch, block)
+
+    def _of_block(self, device: str, epoch: str, block: str) -> Iterator[ChunkId]:
+        for file in self._names(self.root / device / epoch / block):
+            chunk_id = _id_of(device, epoch, file)
+            if chunk_id is not None:
+                yield chunk_id
 
     def _names(self, folder: Path) -> Iterable[str]:
         try:
             return [name for name in self._files.list_dir(folder) if not name.startswith(".")]
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise _failed("a folder of the archive could not be read", folder, error) from error
 
 
 def _id_of(device: str, epoch: str, file: str) -> ChunkId | None:
     try:
         return ChunkId(device, int(epoch, 16), int(file.removesuffix(SUFFIX))) if file.endswith(SUFFIX) else None
+    except ValueError:
+        return None
+
+
+def _may_hold(tombstone: Tombstone, epoch: str, block: str) -> bool:
+    """Tell whether a folder may hold what a tombstone covers."""
+    if tombstone.scope is Scope.DEVICE:
+        return True
+    try:
+        first = int(block) * CHUNKS_PER_FOLDER
+        ranges = [range_ for range_ in tombstone.ranges if range_.epoch == int(epoch, 16)]
+    except ValueError:
+        return False
+    return any(range_.first < first + CHUNKS_PER_FOLDER and range_.last >= first for range_ in ranges)
+
+
+def _id_of_incoming(text: str) -> ChunkId | None:
+    try:
+        device, epoch, seq = text.split(".")
+        return ChunkId(device, int(epoch, 16), int(seq))
     except ValueError:
         return None
 

@@ -3,83 +3,81 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
+import transport.desk_cli
+import transport.keys_cli
+from transport import erase_cli
+from transport.address import broker_of
 from transport.errors import TransportError
+from transport.keys_cli import ReadPrivate
 
 if TYPE_CHECKING:
-    from codec.seal import ArchivePrivateKey
+    from codec.seal import KeyRing
     from transport.archive import FolderStore
     from transport.collector import CollectorEvent
-
-ReadPrivate = Callable[[Path, str], bytes]
-"""Reads a file that only its owner may read; is given what it is, for messages."""
 
 archive_app = typer.Typer(help="Look into an archive: list, show, verify, export.", no_args_is_help=True)
 
 ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive's folder.")]
-KeyOption = Annotated[Path, typer.Option("--key", help="The archive's private key, a file that only you can read.")]
+KeyOption = Annotated[
+    Path, typer.Option("--key", help="The archive's private key, or the vault's folder; readable by you alone.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 PemOption = Annotated[Path | None, typer.Option(help="A PEM file, for mqtts://.")]
 
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+PurposeOption = Annotated[str | None, typer.Option("--purpose", help="What you look at it for.")]
+SinceOption = Annotated[datetime | None, typer.Option("--since", help="From this local time on: 2026-11-24T09:00.")]
+UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before this local time.")]
+
 PROGRESS_STEP_S = 0.2
+DEVICES = ".devices"
+"""The registry's folder in an archive, where no other is named."""
 
 
-def mount(app: typer.Typer, read_private: ReadPrivate) -> None:
+def mount(app: typer.Typer, keys: typer.Typer, read_private: ReadPrivate) -> None:
     """Add the commands to the program.
 
     Args:
-        app: the program. read_private: how it reads keys and passwords.
+        app: the program. keys: its group `modicum keys`. read_private: how it reads keys and passwords.
     """
     global _read_private
     _read_private = read_private
+    transport.keys_cli.mount(keys, read_private)
+    erase_cli.mount(archive_app, _open, read_private)
     app.add_typer(archive_app, name="archive")
     app.command()(collect)
     app.command()(broker)
+    transport.desk_cli.mount(app)
 
 
 _read_private: ReadPrivate
 
 
-def parse_address(url: str) -> tuple[str, int, str | None, bool]:
-    """Read a broker's address: "mqtts://[user@]host[:port]", or "mqtt://127.0.0.1[:port]" on this machine.
-
-    Returns:
-        Host, port, user and whether it is encrypted.
-
-    Raises:
-        TransportError: it is no such address, holds a password, or would send in clear over a network.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host is None or parts.scheme not in PORTS or parts.path.strip("/"):
-        raise TransportError(f"{url!r} is no broker's address: write mqtts://host:8883, or mqtt://127.0.0.1:1883")
-    if parts.password:
-        raise TransportError(
-            "everybody sees a password in an address: put it into a file, and name it by --password-file"
-        )
-    if parts.scheme == "mqtt" and host not in LOOPBACK:
-        raise TransportError(f"{url!r} could be read on the way: use mqtts:// (mqtt:// is for this machine alone)")
-    return host, port or PORTS[parts.scheme], parts.username, parts.scheme == "mqtts"
-
-
 def collect(
     broker: Annotated[str, typer.Option("--broker", help="mqtts://[user@]host[:port], or mqtt://127.0.0.1:port.")],
     archive: Annotated[Path, typer.Option("--archive", help="The archive's folder; it is made.")],
+    devices: Annotated[
+        Path | None, typer.Option("--devices", help="The registry: who may send. Default: ARCHIVE/.devices.")
+    ] = None,
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Take chunks of devices that nobody enrolled, without a look at who signed."),
+    ] = False,
+    answer_key: Annotated[
+        Path | None, typer.Option("--answer-key", help="Signs the answers to devices: `modicum keys answers` makes it.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="This collector's name at the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Holds the user's password.")] = None,
     ca: PemOption = None,
@@ -88,27 +86,43 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """Take chunks from the broker into an archive, until stopped. Any number of collectors may run beside each other."""
+    from transport import erasing, expiry
     from transport.archive import FolderStore
     from transport.collector import Collector, CollectorSettings
     from transport.fs import RealFiles
-    from transport.mqtt import Broker, Tls
 
-    host, port, user, encrypted = parse_address(broker)
     settings = CollectorSettings(
-        Broker(
-            host,
-            port,
-            client_id=name or f"collector-{time.time_ns():x}",
-            username=user,
-            password=_read_private(password_file, "the password").decode().rstrip("\n") if password_file else None,
-            tls=Tls(ca_file=ca, certificate_file=cert, key_file=key) if encrypted else None,
-        )
+        broker_of(broker, name or f"collector-{time.time_ns():x}", read_password(password_file), ca, cert, key),
+        answer_key=transport.keys_cli.read_answer_key(answer_key),
     )
     show = _show_json if as_json else LiveLine(str(archive)).show
-    asyncio.run(_until_told(Collector(settings, FolderStore(RealFiles(), archive), show).run()))
+    registry = None
+    if unchecked:
+        typer.echo("NOT CHECKED: whoever reaches the broker can put chunks of any device into this archive", err=True)
+    else:
+        registry = transport.keys_cli.open_registry(devices or archive / DEVICES)
+    store = FolderStore(RealFiles(), archive)
+    collector = Collector(
+        settings,
+        store,
+        show,
+        check=expiry.before(registry.check if registry else None, wall_s),
+        handlers=erasing.handlers(store, registry, wall_s),
+    )
+    asyncio.run(until_told(collector.run()))
 
 
-async def _until_told(work: Coroutine[object, object, None]) -> None:
+def wall_s() -> int:
+    """Return the wall clock, in seconds since 1970."""
+    return int(time.time())
+
+
+def read_password(path: Path | None) -> str | None:
+    """Return the password in a file that only its owner can read."""
+    return _read_private(path, "the password").decode().rstrip("\n") if path else None
+
+
+async def until_told(work: Coroutine[object, object, None]) -> None:
     """Run until SIGTERM or SIGINT."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,7 +152,7 @@ class LiveLine:
             self._chunks += 1
             self._bytes += event.size_bytes
             self._devices.add(event.device)
-        elif event.kind in {"refused", "failed", "disconnected", "connected"}:
+        elif event.kind in {"refused", "failed", "disconnected", "connected", "erased"}:
             self._other += event.kind in {"refused", "failed"}
             typer.echo(("\r\x1b[K" if self._is_terminal else "") + f"{event.kind}: {event.text}")
         if self._is_terminal:
@@ -186,8 +200,11 @@ def _open(archive: Path) -> FolderStore:
     return FolderStore(RealFiles(), archive)
 
 
-def _private_key(path: Path) -> ArchivePrivateKey:
+def _private_key(path: Path) -> KeyRing:
     from codec.seal import ArchivePrivateKey
+
+    if path.is_dir():
+        return transport.keys_cli.open_vault(path)
 
     return ArchivePrivateKey.from_text(_read_private(path, "the archive's private key").decode("ascii", "replace"))
 
@@ -244,15 +261,23 @@ def _day(day: int) -> str:
 @archive_app.command("show")
 def show(
     archive: ArchiveArgument,
-    chunk: Annotated[str, typer.Argument(help="DEVICE/EPOCH/SEQ, as `ls` prints.")],
     key: KeyOption,
+    chunk: Annotated[str | None, typer.Argument(help="One chunk: DEVICE/EPOCH/SEQ, as `ls` prints.")] = None,
+    purpose: PurposeOption = None,
+    device: Annotated[str | None, typer.Option("--device", help="The device; needed where there are several.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Draw screenshots and a timeline into this PNG.")] = None,
 ) -> None:
-    """Show what one chunk says of itself and holds."""
+    """Show what one chunk says of itself and holds, or (with --out) a recording at a glance."""
     from codec.chunk import decode_body, open_chunk
     from codec.model import ChunkId
     from codec.reader import Recording
-    from transport.export import describe
+    from transport.exports.about import describe
 
+    if chunk is None:
+        _show_sheet(archive, key, purpose, device, since, until, out)
+        return
     try:
         device, epoch, seq = chunk.split("/")
         chunk_id = ChunkId(device, int(epoch, 16), int(seq))
@@ -262,10 +287,45 @@ def show(
     typer.echo(describe(Recording(header, decode_body(body))))
 
 
+def _show_sheet(
+    folder: Path,
+    key: Path,
+    purpose: str | None,
+    device: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    out: Path | None,
+) -> None:
+    from transport.exports import sheet
+    from transport.reading import Archive
+
+    if out is None or purpose is None:
+        raise TransportError(
+            "name a chunk (`modicum archive ls` lists them), or --purpose and --out FILE.png for a sheet"
+        )
+    archive = Archive(_open(folder), _private_key(key), purpose, int(time.time()))
+    devices = [device] if device is not None else archive.devices()
+    if len(devices) != 1:
+        raise TransportError(
+            f"the archive has {len(devices)} devices: name one with --device ({', '.join(devices[:5])})"
+        )
+    line = ProgressLine("read")
+    glance = sheet.gather(
+        archive.actions(device=devices[0], since=since, until=until, progress=line),
+        archive.frames(device=devices[0], since=since, until=until, progress=line),
+    )
+    line.end()
+    if not glance.thumbs and not glance.focus:
+        raise TransportError(f"there is nothing of {devices[0]} in this time that may be read for {purpose!r}")
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(sheet.draw(glance, title=f"{devices[0]}, for {purpose}"))
+    typer.echo(f"{out}: {len(glance.thumbs)} screenshots, {len(glance.marks)} actions")
+
+
 @archive_app.command("verify")
 def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False) -> None:
     """Decode everything, and look for damage and for holes in the sequences."""
-    from transport.export import describe_report, verify
+    from transport.verify import describe_report, verify
 
     line = ProgressLine("verified")
     report = verify(_open(archive), _private_key(key), progress=line)
@@ -278,26 +338,70 @@ def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False
 @archive_app.command("export")
 def export(
     archive: ArchiveArgument,
-    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; a folder per device is made in it.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; a folder per device is made in it.")],
     key: KeyOption,
     purpose: Annotated[
         str, typer.Option("--purpose", help="What it is for: what people did not agree to is left out.")
     ],
+    to: Annotated[
+        str, typer.Option("--to", help="jsonl, parquet, mcap, webdataset, agentnet or html (a page that replays it).")
+    ] = "jsonl",
     device: Annotated[list[str] | None, typer.Option("--device", help="Only this device; may be repeated.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    application: Annotated[
+        str | None, typer.Option("--application", help="Only what was done in it: a window class, with * and ?.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write recordings as MP4 (the screenshots) and JSON lines (everything else)."""
-    from transport.export import describe_export, export
+    """Write recordings for other programs; each format's `about.json` says what it loses."""
+    from transport.export import Format, Selection, describe_export, export
+    from transport.reading import Archive
 
+    if to not in list(Format):
+        raise TransportError(f"--to {to}: there are {', '.join(Format)}")
     line = ProgressLine("exported")
     done = export(
-        _open(archive),
-        _private_key(key),
-        to,
-        purpose=purpose,
-        now_s=int(time.time()),
+        Archive(_open(archive), _private_key(key), purpose, int(time.time())),
+        folder,
+        to=Format(to),
         devices=tuple(device or ()),
-        progress=line,
+        selection=Selection(since, until, application),
+        progress=lambda what, so_far, of: line(so_far, of),
     )
     line.end()
     typer.echo(json.dumps(done.to_answer()) if as_json else describe_export(done))
+
+
+@archive_app.command("import")
+def import_(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive's folder; it is made.")],
+    recording: Annotated[Path, typer.Argument(metavar="FOLDER", help="One recording of DuckTrack or AgentNetTool.")],
+    public_key: Annotated[Path, typer.Option("--public-key", help="The archive's public key.")],
+    purpose: Annotated[list[str], typer.Option("--purpose", help="What it may be used for; may be repeated.")],
+    terms: Annotated[Path, typer.Option("--terms", help="The text that its people agreed to; its digest is kept.")],
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="After so many days it is deleted.")],
+    region: Annotated[str, typer.Option("--region", help="Where it may be kept; empty: anywhere.")] = "",
+    interval: Annotated[float, typer.Option("--interval", min=0, help="Seconds between two screenshots.")] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over a recording of another tool, so that it can be shrunk, compared and exported like our own."""
+    from codec.seal import ArchivePublicKey, DeviceSigningKey
+    from transport.archive import FolderStore
+    from transport.fs import RealFiles
+    from transport.importing import Terms, describe_import, import_recording
+
+    line = ProgressLine("imported")
+    done = import_recording(
+        recording,
+        FolderStore(RealFiles(), archive),
+        recipient=ArchivePublicKey.from_text(public_key.read_text(encoding="ascii", errors="replace")),
+        signer=DeviceSigningKey.generate(),
+        terms=Terms(
+            tuple(purpose), hashlib.sha256(terms.read_bytes()).digest(), int(time.time()) + days * 86_400, region
+        ),
+        frame_interval_ms=round(interval * 1000),
+        progress=lambda so_far: line(so_far.chunks, so_far.chunks),
+    )
+    line.end()
+    typer.echo(json.dumps(done.to_answer()) if as_json else describe_import(done))

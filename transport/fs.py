@@ -83,6 +83,9 @@ class Files(Protocol):
     def unlink(self, path: Path) -> None:
         """Remove a name. Raises FileNotFoundError."""
 
+    def remove_dir(self, path: Path) -> None:
+        """Remove an empty folder. Raises FileNotFoundError, or OSError (ENOTEMPTY) when something is in it."""
+
     def sync_dir(self, path: Path) -> None:
         """Return when the names in this folder (made, renamed, removed) are on the disk."""
 
@@ -175,6 +178,9 @@ class RealFiles:
 
     def unlink(self, path: Path) -> None:
         os.unlink(path)
+
+    def remove_dir(self, path: Path) -> None:
+        os.rmdir(path)
 
     def sync_dir(self, path: Path) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

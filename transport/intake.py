@@ -16,7 +16,7 @@ from codec import errors as codec_errors
 from codec.chunk import MAX_CHUNK_BYTES
 from codec.model import ChunkId
 from transport.errors import StorageFailed
-from transport.messages import DIGEST_BYTES, KEPT, Nack, NackCode, device_of, digest_of
+from transport.messages import DIGEST_BYTES, GONE, KEPT, Nack, NackCode, device_of, digest_of
 
 if TYPE_CHECKING:
     from transport.archive import Store
@@ -158,6 +158,10 @@ class Intake:
             return [self._put_off(message, device, chunk_id, error) for message, device, chunk_id in sound]
         outcomes: list[Outcome] = []
         for (message, device, chunk_id), result in zip(sound, stored, strict=True):
+            if result.refused is not None:
+                why = result.refused.name.lower()
+                outcomes.append(self._refuse(message, device, result.refused, why, chunk_id))
+                continue
             digest = result.sha256[:DIGEST_BYTES]
             if digest != digest_of(message.payload):
                 why = "the archive holds something else under this id"
@@ -190,8 +194,8 @@ class Intake:
         *,
         retry_s: int = 0,
     ) -> Outcome:
-        if code not in KEPT and code is not NackCode.ERASED:  # what is kept on the device need not be kept here as well
-            kept = self.archive.quarantine(code.name.lower(), message.payload)
+        if code not in KEPT | GONE:  # what is kept on the device need not be kept here as well
+            kept = self.archive.quarantine(f"{device}.{code.name.lower()}", message.payload)
             self.count("quarantined" if kept else "quarantine-full")
         self.count(f"refused-{code.name.lower().replace('_', '-')}")
         wait_s = retry_s or {NackCode.LATER: self.later_s}.get(code, self.unknown_s if code in KEPT else 0)

@@ -30,7 +30,7 @@ from codec.actions import Action, Load, Origin
 from codec.errors import CodecError, Denied
 from codec.model import ChunkId, Frame, Meta, Row
 from codec.reader import Event, Recording
-from codec.seal import ArchivePrivateKey
+from codec.seal import ArchivePrivateKey, KeyRing
 from transport.errors import Missing
 
 if TYPE_CHECKING:
@@ -81,14 +81,12 @@ class Picture:
     origin: Origin
 
 
-def open_archive(
-    archive: Path | Store, key: str | ArchivePrivateKey, *, purpose: str, now_s: int | None = None
-) -> Archive:
+def open_archive(archive: Path | Store, key: str | KeyRing, *, purpose: str, now_s: int | None = None) -> Archive:
     """Open an archive for a purpose.
 
     Args:
         archive: its folder, or any store (transport.archive.Store).
-        key: its private key, or that key's text as in the file that `modicum keys archive` makes.
+        key: its private key (or a vault of many), or that key's text as in the file that `modicum keys archive` makes.
         purpose: what will be done with it; chunks whose person did not agree to it are left out.
         now_s: wall seconds since 1970, for the expiry; None: now.
 
@@ -111,7 +109,7 @@ class Archive:
     """An opened archive. `left_out` counts, by reason, the chunks that a walk did not give out."""
 
     store: Store
-    private: ArchivePrivateKey
+    private: KeyRing
     purpose: str
     now_s: int
     left_out: Counter[str] = field(default_factory=Counter)

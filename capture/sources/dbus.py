@@ -28,6 +28,9 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 Handler = Callable[[str, str, list[Any]], None]
 """Is told a signal's path, member, and arguments with variants opened."""
 
+Listener = Callable[[str, str, str, str, list[Any]], None]
+"""Is told a signal's sender, path, interface, member, and arguments with variants opened."""
+
 
 def changes_of(service: str, path: str, interface: str) -> str:
     """Return the match rule for changes of an object's properties, told by the service itself, and for nothing else."""
@@ -48,6 +51,7 @@ class Bus:
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
         self._handlers: list[Handler] = []
+        self._listeners: list[Listener] = []
         self._waiting: dict[int, asyncio.Future[Message | None]] = {}
         bus.add_message_handler(self._on_message)
 
@@ -59,11 +63,21 @@ class Bus:
             kind: SYSTEM or SESSION.
         """
         from dbus_fast import BusType
+
+        return await cls._open(bus_type=BusType.SYSTEM if kind == SYSTEM else BusType.SESSION)
+
+    @classmethod
+    async def at(cls, address: str) -> Bus | None:
+        """Return a connection to the bus at an address (such as accessibility's own), None where nobody answers."""
+        return await cls._open(bus_address=address)
+
+    @classmethod
+    async def _open(cls, **which: Any) -> Bus | None:
         from dbus_fast.aio import MessageBus
         from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
         try:
-            bus = MessageBus(bus_type=BusType.SYSTEM if kind == SYSTEM else BusType.SESSION)
+            bus = MessageBus(**which)
             async with asyncio.timeout(CALL_S):
                 return cls(await bus.connect())
         except (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError, ValueError):
@@ -89,13 +103,25 @@ class Bus:
             arguments = [_open(value) for value in message.body]
             for handler in self._handlers:
                 handler(message.path or "", message.member or "", arguments)
+            for listener in self._listeners:
+                listener(
+                    message.sender or "", message.path or "", message.interface or "", message.member or "", arguments
+                )
         elif (waiting := self._waiting.get(message.reply_serial or 0)) is not None and not waiting.done():
             waiting.set_result(message)
 
     async def call(
-        self, service: str, path: str, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()
+        self,
+        service: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        within_s: float = CALL_S,
     ) -> list[Any] | None:
-        """Call a method and return what it answers (variants opened); None when it doesn't, or with an error."""
+        """Call a method and return what it answers (variants opened); None when it doesn't in time, or with an error."""
         from dbus_fast import Message, MessageType
 
         if not self.connected:
@@ -108,7 +134,7 @@ class Bus:
         message.serial = self._bus.next_serial()
         self._waiting[message.serial] = waiting
         try:
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout(within_s):
                 await self._bus.send(message)
                 reply = await waiting
         except (OSError, EOFError, TimeoutError):
@@ -134,6 +160,31 @@ class Bus:
         self._handlers.append(handler)
         for rule in rules:
             await self.call(DBUS, DBUS_PATH, DBUS, "AddMatch", "s", [rule])
+
+    @property
+    def unique_name(self) -> str:
+        """Our own name on the bus (":1.42")."""
+        return str(self._bus.unique_name)
+
+    def export(self, path: str, interface: Any) -> None:
+        """Offer an object (a dbus_fast.service.ServiceInterface)."""
+        self._bus.export(path, interface)
+
+    def unexport(self, path: str) -> None:
+        """Offer it no more."""
+        self._bus.unexport(path)
+
+    def hear(self, listener: Listener) -> None:
+        """Have every signal that comes told to `listener` with its sender; `add_match` says which come."""
+        self._listeners.append(listener)
+
+    async def add_match(self, rule: str) -> None:
+        """Have the signals that match a rule sent here."""
+        await self.call(DBUS, DBUS_PATH, DBUS, "AddMatch", "s", [rule])
+
+    async def remove_match(self, rule: str) -> None:
+        """Have them sent here no more."""
+        await self.call(DBUS, DBUS_PATH, DBUS, "RemoveMatch", "s", [rule])
 
     async def gone(self) -> None:
         """Return when the connection has ended. Not to be cancelled: `close` ends it (dbus-fast shares one future)."""

@@ -51,6 +51,9 @@ class Sink(Protocol):
     def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
         """A key event (KeyClass; a press of a slot that is already held is auto-repeat)."""
 
+    def command(self, t_ms: int, name: str) -> None:
+        """The key press that follows makes no text, and this is its name: "Ctrl+C", "Escape"."""
+
     def focus(self, t_ms: int, window: Window | None) -> None:
         """The focus moved, or the focused window has another title; None: nothing, or not known, is focused."""
 
@@ -114,7 +117,7 @@ class Desktop:
         self._loop, self._sink = loop, sink
         server = x11.Server(self._display, self._wayland)
         try:
-            self._decoder = InputDecoder(server.clock(), server.keyboard(), sink.pointer, sink.key)
+            self._decoder = InputDecoder(server.clock(), server.keyboard(), sink.pointer, sink.key, sink.command)
             self._managed = server.is_managed()
             server.watch_idleness(round(self._idle_s * 1000))
             server.start_recording()

@@ -11,7 +11,8 @@ measured against the truth of a known injection, and lose:
 
 RECORD also batches in the server (32 events), which costs fewer wakeups, and its 32 bytes are cheaper to read.
 
-Guarantees: a key's identity doesn't leave this module: its class and a slot that joins press and release do.
+Guarantees: the identity of a key that makes text doesn't leave this module: its class and a slot that joins press and release
+do; of one that doesn't (Ctrl+C, Escape), also its name.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from capture.sources.keyclass import KeyboardMap
+from codec.keys import Slots
 
 KEY_PRESS, KEY_RELEASE, BUTTON_PRESS, BUTTON_RELEASE, MOTION = 2, 3, 4, 5, 6
 """Core event codes (X11 protocol, appendix B)."""
@@ -32,8 +34,6 @@ WHEEL = range(4, 8)
 BUTTONS = range(1, 16)
 """What PointerKind can name; a button above is counted and dropped."""
 
-UNKNOWN_SLOT = 255
-"""The slot of a release whose press was not seen (codec.model.KeyEvents)."""
 
 _HALF, _MASK = 1 << 31, (1 << 32) - 1
 
@@ -88,16 +88,22 @@ class InputDecoder:
         clock, keyboard: as read from the server; a new keyboard may be set at any time.
         pointer: to be told (t_ms, kind, x, y): PointerKind, px on the root window.
         key: to be told (t_ms, down, code, slot): KeyClass; a press of a slot that is still held is auto-repeat.
+        command: to be told (t_ms, name), before the press, of one that makes no text; not of its auto-repeat.
     """
 
     def __init__(
-        self, clock: ServerClock, keyboard: KeyboardMap, pointer: Callable[..., None], key: Callable[..., None]
+        self,
+        clock: ServerClock,
+        keyboard: KeyboardMap,
+        pointer: Callable[..., None],
+        key: Callable[..., None],
+        command: Callable[..., None] | None = None,
     ) -> None:
         self.clock = clock
         self.keyboard = keyboard
         self.unnamed_buttons = 0
-        self._pointer, self._key = pointer, key
-        self._slots: dict[int, int] = {}
+        self._pointer, self._key, self._command = pointer, key, command
+        self._slots = Slots()
 
     def decode(self, data: bytes, near_ms: int) -> list[Told]:
         """Return the events of a reply's body, in order.
@@ -120,16 +126,11 @@ class InputDecoder:
                     told.append((unwrap(time, near_ms), pointer, (2 * detail + release, x, y)))
             elif kind in (KEY_PRESS, KEY_RELEASE):
                 down = kind == KEY_PRESS
-                slot = self._press(detail) if down else self._slots.pop(detail, UNKNOWN_SLOT)
+                if down and self._command is not None and not self._slots.holds(detail):
+                    name = self.keyboard.command_of(detail, state)
+                    if name:
+                        told.append((unwrap(time, near_ms), self._command, (name,)))
+                slot = self._slots.press(detail) if down else self._slots.release(detail)
                 code = self.keyboard.class_of(detail, state)
                 told.append((unwrap(time, near_ms), self._key, (down, code, slot)))
         return told
-
-    def _press(self, keycode: int) -> int:
-        """Return the slot of a pressed key: the one it holds, or the lowest that is free."""
-        held = self._slots.get(keycode)
-        if held is None:
-            taken = set(self._slots.values())
-            held = next(slot for slot in range(UNKNOWN_SLOT + 1) if slot not in taken)
-            self._slots[keycode] = held
-        return held

@@ -1,14 +1,16 @@
-"""Pure: which class a key belongs to, from the keyboard's mapping of keycodes to keysyms.
+"""Pure: which class a key belongs to, from the keyboard's mapping of keycodes to keysyms; the names of those that make no text.
 
-Guarantees: a class is all that comes out; no keysym, keycode or character is kept, returned or put in an error. A key
-has the class of what it gives without modifiers (Shift+1 is a digit's key); only a keypad looks at Num Lock.
+Guarantees: of a key that makes text, a class is all that comes out; no keysym, keycode or character of it is returned or put
+in an error. Named are keys that never make text (Return, Escape, arrows, F5 …), and any key pressed together with Ctrl, Alt or
+Super (a shortcut), unless a modifier that makes text (AltGr) is held as well. A key has the class of what it gives without
+modifiers (Shift+1 is a digit's key); only a keypad looks at Num Lock.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
+from codec.keys import class_of_character
 from codec.model import KeyClass
 
 UNICODE_KEYSYMS = 0x01000000
@@ -20,6 +22,33 @@ _NAVIGATION = frozenset({0xFF1B, *range(0xFF50, 0xFF59), *range(0xFF95, 0xFF9E)}
 # Escape, Home to Begin, KP_Home to KP_Begin
 _KEYPAD_EDIT = frozenset({0xFF9E, 0xFF9F})  # KP_Insert, KP_Delete
 _NUM_LOCK = 0xFF7F
+_TEXT_MODIFIERS = frozenset({0xFE03, 0xFE11, 0xFF7E})
+# ISO_Level3_Shift (AltGr), ISO_Level5_Shift, Mode_switch: what is pressed with them is text
+
+_NAMES = {
+    0xFF0D: "Return", 0xFF8D: "Return", 0xFF1B: "Escape", 0xFF09: "Tab", 0xFE20: "Tab", 0xFF89: "Tab",
+    0xFF08: "BackSpace", 0xFFFF: "Delete", 0xFF9F: "Delete", 0xFF63: "Insert", 0xFF9E: "Insert",
+    0xFF50: "Home", 0xFF95: "Home", 0xFF57: "End", 0xFF9C: "End", 0xFF55: "Page_Up", 0xFF9A: "Page_Up",
+    0xFF56: "Page_Down", 0xFF9B: "Page_Down", 0xFF51: "Left", 0xFF96: "Left", 0xFF53: "Right", 0xFF98: "Right",
+    0xFF52: "Up", 0xFF97: "Up", 0xFF54: "Down", 0xFF99: "Down", 0xFF13: "Pause", 0xFF61: "Print", 0xFF67: "Menu",
+}  # fmt: skip
+_SHIFT, _CONTROL, _ALT, _SUPER = 1, 4, 8, 64
+"""The core protocol's masks: Shift and Control are fixed, Mod1 and Mod4 are Alt and Super on every common keyboard."""
+
+
+def name_of(keysym: int) -> str:
+    """Return a key's name in a shortcut: "C", "5", "Return", "F5"; "" for what has none."""
+    if keysym in _NAMES:
+        return _NAMES[keysym]
+    if 0xFFBE <= keysym <= 0xFFE0:
+        return f"F{keysym - 0xFFBE + 1}"
+    if keysym == 0x20:
+        return "space"
+    code_point = keysym if keysym < 0x100 else keysym - UNICODE_KEYSYMS
+    if 0x20 < code_point < 0x110000 and (keysym < 0x100 or keysym >= UNICODE_KEYSYMS):
+        character = chr(code_point)
+        return character.upper() if character.isprintable() else ""
+    return ""
 
 
 def classify(keysym: int) -> KeyClass:
@@ -27,9 +56,13 @@ def classify(keysym: int) -> KeyClass:
     if keysym == 0x20 or keysym == 0xA0 or keysym == 0xFF80:
         return KeyClass.SPACE
     if keysym < 0x100:
-        return _of_character(keysym)
+        return class_of_character(chr(keysym))
     if keysym >= UNICODE_KEYSYMS:
-        return _of_character(keysym - UNICODE_KEYSYMS) if keysym < UNICODE_KEYSYMS + 0x110000 else KeyClass.FUNCTION
+        return (
+            class_of_character(chr(keysym - UNICODE_KEYSYMS))
+            if keysym < UNICODE_KEYSYMS + 0x110000
+            else KeyClass.FUNCTION
+        )
     if keysym in _EDIT or keysym in _KEYPAD_EDIT:
         return KeyClass.EDIT
     if keysym in _NAVIGATION:
@@ -45,18 +78,6 @@ def classify(keysym: int) -> KeyClass:
     return KeyClass.LETTER if keysym < 0xFE00 else KeyClass.OTHER  # the alphabets' own sets: Cyrillic, Greek, Thai, …
 
 
-def _of_character(code_point: int) -> KeyClass:
-    category = unicodedata.category(chr(code_point))
-    return {
-        "L": KeyClass.LETTER,
-        "M": KeyClass.LETTER,
-        "N": KeyClass.DIGIT,
-        "P": KeyClass.PUNCTUATION,
-        "S": KeyClass.PUNCTUATION,
-        "Z": KeyClass.SPACE,
-    }.get(category[0], KeyClass.OTHER)
-
-
 class KeyboardMap:
     """The classes of all keycodes, with and without Num Lock.
 
@@ -68,23 +89,27 @@ class KeyboardMap:
     """
 
     def __init__(self, first: int, width: int, keysyms: Sequence[int], modifiers: Sequence[int] = ()) -> None:
+        self._keysyms: dict[int, int] = {}
         self._plain = bytearray(256)
         self._locked = bytearray(256)
-        num_lock_codes = set()
+        num_lock_codes: set[int] = set()
+        text_codes: set[int] = set()
         for index in range(len(keysyms) // width if width else 0):
             code = first + index
             symbols = keysyms[index * width : (index + 1) * width]
-            plain = classify(next((symbol for symbol in symbols if symbol), 0))
+            first_symbol = next((symbol for symbol in symbols if symbol), 0)
+            plain = classify(first_symbol)
+            self._keysyms[code] = first_symbol
             keypad = width > 1 and 0xFF80 <= symbols[0] <= 0xFF9F and symbols[1]
             self._plain[code] = plain
             self._locked[code] = classify(symbols[1]) if keypad else plain
             if _NUM_LOCK in symbols:
                 num_lock_codes.add(code)
-        per_modifier = len(modifiers) // 8
-        self._num_lock_mask = 0
-        for position, code in enumerate(modifiers):
-            if code in num_lock_codes:
-                self._num_lock_mask |= 1 << (position // per_modifier)
+            if _TEXT_MODIFIERS.intersection(symbols):
+                text_codes.add(code)
+        self._num_lock_mask = _mask(modifiers, num_lock_codes)
+        # A layout may put a text modifier on Alt's own mask only by mistake: then no shortcut with Alt is named.
+        self._text_mask = _mask(modifiers, text_codes)
 
     def class_of(self, keycode: int, state: int) -> int:
         """Return the KeyClass of a key.
@@ -93,3 +118,27 @@ class KeyboardMap:
             keycode: 0-255. state: the modifiers in force (the core event's mask).
         """
         return (self._locked if state & self._num_lock_mask else self._plain)[keycode]
+
+    def command_of(self, keycode: int, state: int) -> str:
+        """Return the name of a key press that makes no text ("Ctrl+C", "Escape"), "" of one that makes text or has no name.
+
+        Args:
+            keycode: 0-255. state: the modifiers in force (the core event's mask).
+        """
+        name = name_of(self._keysyms.get(keycode, 0))
+        if not name or self.class_of(keycode, state) == KeyClass.MODIFIER or state & self._text_mask:
+            return ""
+        held = state & (_CONTROL | _ALT | _SUPER)
+        if not held:
+            return name if len(name) > 1 and name != "space" else ""
+        parts = ((_CONTROL, "Ctrl"), (_ALT, "Alt"), (_SUPER, "Super"), (_SHIFT, "Shift"))
+        return "+".join([*(word for mask, word in parts if state & mask), name])
+
+
+def _mask(modifiers: Sequence[int], codes: set[int]) -> int:
+    per_modifier = len(modifiers) // 8
+    mask = 0
+    for position, code in enumerate(modifiers):
+        if code in codes:
+            mask |= 1 << (position // per_modifier)
+    return mask

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import NoDisplay
-from capture.sources.keyclass import UNICODE_KEYSYMS, classify
 from capture.sources.windows import TITLE_CHARACTERS, Monitor, Window
+from codec.keys import Slots, class_of_character, class_of_name
 from codec.model import KeyClass
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 HOLD_S = 0.1
 BUTTONS = {"left": 1, "middle": 2, "right": 3, "button8": 8, "button9": 9, "x1": 8, "x2": 9}
-EDIT = frozenset({"enter", "tab", "backspace", "delete", "insert"})
-NAVIGATION = frozenset({"up", "down", "left", "right", "home", "end", "page_up", "page_down", "esc"})
-MODIFIERS = ("alt", "ctrl", "shift", "cmd", "caps_lock", "num_lock")
 
 
 class PortableDesktop:
@@ -49,7 +46,7 @@ class PortableDesktop:
         self._listeners: list[Any] = []
         self._waiting: list[tuple[int, str, tuple[int, ...]]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._slots: dict[object, int] = {}
+        self._slots = Slots()
         self._focused: Window | None = None
 
     async def start(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
@@ -129,15 +126,10 @@ class PortableDesktop:
                 self._arrived("pointer", (plus if amount > 0 else minus, int(x), int(y)))
 
     def _on_press(self, key: Any, *_: object) -> None:
-        held = _identity_of(key)
-        slot = self._slots.get(held)
-        if slot is None:
-            slot = next(free for free in range(256) if free not in self._slots.values())
-            self._slots[held] = slot
-        self._arrived("key", (1, _class_of(key), slot))
+        self._arrived("key", (1, _class_of(key), self._slots.press(_identity_of(key))))
 
     def _on_release(self, key: Any, *_: object) -> None:
-        self._arrived("key", (0, _class_of(key), self._slots.pop(_identity_of(key), 255)))
+        self._arrived("key", (0, _class_of(key), self._slots.release(_identity_of(key))))
 
     def _arrived(self, kind: str, values: tuple[int, ...]) -> None:
         self._loop.call_soon_threadsafe(self._gather, self._now_ms(), kind, values)
@@ -168,16 +160,10 @@ def _identity_of(key: Any) -> object:
 def _class_of(key: Any) -> KeyClass:
     """Return the class of pynput's key: a named one, or one with a character."""
     name = getattr(key, "name", None)
-    if name is None:
-        character = getattr(key, "char", None)
-        return classify(UNICODE_KEYSYMS + ord(character)) if character and len(character) == 1 else KeyClass.OTHER
-    if name == "space":
-        return KeyClass.SPACE
-    if name in EDIT:
-        return KeyClass.EDIT
-    if name in NAVIGATION:
-        return KeyClass.NAVIGATION
-    return KeyClass.MODIFIER if str(name).startswith(MODIFIERS) else KeyClass.FUNCTION
+    if name is not None:
+        return class_of_name(name)
+    character = getattr(key, "char", None)
+    return class_of_character(character) if character and len(character) == 1 else KeyClass.OTHER
 
 
 def _display() -> tuple[int, int, Sequence[Monitor]]:

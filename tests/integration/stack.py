@@ -114,10 +114,12 @@ class Stack:
         self.processes = Processes(folder)
         self.archive = folder / "archive"
         self.config = folder / "config.toml"
+        self.control = folder / "agent" / "run" / "control"
         self.broker: subprocess.Popen[bytes] | None = None
         self.collector: subprocess.Popen[bytes] | None = None
         self.agent: subprocess.Popen[bytes] | None = None
         self.run("keys", "archive", "--out", str(folder / "keys"))
+        self.enrol()
 
     @property
     def private_key(self) -> Path:
@@ -137,6 +139,12 @@ class Stack:
         )
         assert not check or done.returncode == 0, f"modicum {' '.join(words)}: {done.stdout}\n{done.stderr}"
         return done
+
+    def enrol(self) -> None:
+        """Have the archive let the agent's device in, by hand."""
+        request = self.folder / "request.txt"
+        self.run("enrol", "--request", str(request))
+        self.run("keys", "accept", str(request), "--devices", str(self.archive / ".devices"))
 
     def configure(self, text: str) -> None:
         """Write the configuration and accept its notice, as the scripted person."""
@@ -180,7 +188,7 @@ class Stack:
 
     def ask(self, command: str) -> dict[str, Any]:
         """Ask the agent over its control socket."""
-        return ask(self.folder / "agent" / "run" / "control", command, wait_s=60)
+        return ask(self.control, command, wait_s=60)
 
     def stop_agent(self) -> None:
         """Stop the agent in order; what is open is closed and spooled."""

@@ -71,7 +71,9 @@ def test_without_consent_nothing_starts(blind: Stack) -> None:
 
 def test_a_wider_configuration_asks_again(blind: Stack) -> None:
     blind.config.write_text(blind.config.read_text().replace('"xterm"', '"xterm", "mousepad"'))
-    assert "changed since you agreed" in fails(blind, Exit.NO_CONSENT, "run", "--config", str(blind.config))
+    assert "beyond what you agreed to (applications)" in fails(
+        blind, Exit.NO_CONSENT, "run", "--config", str(blind.config)
+    )
 
 
 def test_the_hash_of_another_notice_is_no_consent(blind: Stack) -> None:
@@ -94,7 +96,7 @@ def test_a_missing_configuration_says_where_to_get_one(blind: Stack) -> None:
 
 def test_a_key_that_others_can_read_is_refused(blind: Stack) -> None:
     blind.private_key.chmod(0o644)
-    blind.archive.mkdir()
+    blind.archive.mkdir(exist_ok=True)
     said = fails(blind, Exit.NO_PERMISSION, "archive", "verify", str(blind.archive), "--key", str(blind.private_key))
     assert "chmod 600" in said
 
@@ -162,6 +164,7 @@ def test_on_a_full_disk_what_is_recorded_waits_and_is_kept(stack: Stack) -> None
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "x", str(state)]).returncode != 0:
         pytest.skip("needs to mount a small file system, as root")
     try:
+        stack.enrol()  # on the empty disk it is another device
         shown = stack.run("consent", "--config", str(stack.config), check=False)
         digest = shown.stdout.rsplit("notice: ", 1)[1].split()[0]
         stack.run("consent", "--config", str(stack.config), "--accept", digest)

@@ -297,7 +297,8 @@ def test_what_is_exported_can_be_opened(stack: Stack, tmp_path: Path) -> None:
     assert about["purposes"] == [PURPOSE]
     assert len(about["consents"][0]) == 64
     refused = stack.run("archive", "export", str(stack.archive), str(tmp_path / "no"), *key, "--purpose", "assessment")
-    assert "0 events" in refused.stdout
+    assert "nothing was written" in refused.stdout
+    assert not list((tmp_path / "no").rglob("*.mp4"))
     assert "left out" in refused.stdout
 
 

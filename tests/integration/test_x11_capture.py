@@ -36,6 +36,7 @@ class Seen:
 
     pointers: list[tuple[int, int, int, int]] = field(default_factory=list)
     keys: list[tuple[int, bool, int, int]] = field(default_factory=list)
+    commands: list[tuple[int, str]] = field(default_factory=list)
     focuses: list[tuple[int, Window | None]] = field(default_factory=list)
     damages: list[int] = field(default_factory=list)
     idles: list[tuple[int, bool]] = field(default_factory=list)
@@ -50,6 +51,9 @@ class Seen:
     def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
         self.all.append((t_ms, "key"))
         self.keys.append((t_ms, down, code, slot))
+
+    def command(self, t_ms: int, name: str) -> None:
+        self.commands.append((t_ms, name))
 
     def focus(self, t_ms: int, window: Window | None) -> None:
         self.all.append((t_ms, "focus"))

@@ -7,8 +7,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.sources.input_decoder import UNKNOWN_SLOT, InputDecoder, ServerClock, Told
+from capture.sources.input_decoder import InputDecoder, ServerClock, Told
 from capture.sources.keyclass import KeyboardMap
+from codec.keys import UNKNOWN_SLOT
 from codec.model import KeyClass
 
 NOW_MS = 5_000_000_000  # the 32-bit clock has wrapped once

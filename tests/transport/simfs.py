@@ -96,6 +96,7 @@ class SimFiles:
         self.folders: dict[Path, dict[str, Inode]] = {}  # names as on the disk
         self.dirs: set[Path] = set()
         self.synced_dirs: set[Path] = set()
+        self.removed_dirs: set[Path] = set()  # whose end is not on the disk yet
         self.locked: set[Path] = set()
         self.steps = 0
         self.fail_at: int | None = None
@@ -172,6 +173,9 @@ class SimFiles:
     def cut_power(self) -> None:
         """End the machine: what was not synced is at the mercy of the dice."""
         self.kill()
+        self.dirs |= {path for path in self.removed_dirs if path.parent in self.dirs and self.rng.random() < 0.5}
+        self.synced_dirs |= self.removed_dirs & self.dirs
+        self.removed_dirs.clear()
         lost = {path for path in self.dirs - self.synced_dirs if self.rng.random() < 0.5}
         self.dirs = {path for path in self.dirs if not lost & {path, *path.parents}}
         self.synced_dirs = set(self.dirs)
@@ -219,6 +223,7 @@ class SimFiles:
     def make_dir(self, path: Path) -> None:
         self.step("make_dir")
         self.dirs |= {path, *path.parents}
+        self.removed_dirs -= self.dirs
 
     def list_dir(self, path: Path) -> list[str]:
         self.step("list")
@@ -247,8 +252,22 @@ class SimFiles:
             raise FileNotFoundError(errno.ENOENT, str(path))
         del self.now[path]
 
+    def remove_dir(self, path: Path) -> None:
+        self.step("remove_dir")
+        if path not in self.dirs:
+            raise FileNotFoundError(errno.ENOENT, str(path))
+        if any(name.parent == path for name in [*self.now, *self.dirs]):
+            raise OSError(errno.ENOTEMPTY, str(path))
+        self.dirs.discard(path)
+        if path in self.synced_dirs:
+            self.synced_dirs.discard(path)
+            self.removed_dirs.add(path)
+
     def sync_dir(self, path: Path) -> None:
         self.step("sync_dir")
+        for gone in [folder for folder in self.removed_dirs if folder.parent == path]:
+            self.removed_dirs.discard(gone)
+            self.folders.pop(gone, None)
         self.folders[path] = {name.name: inode for name, inode in self.now.items() if name.parent == path}
         self.synced_dirs |= {folder for folder in self.dirs if folder.parent == path}
 

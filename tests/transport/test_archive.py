@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from codec.model import ChunkId
 from tests.transport.simfs import SimFiles
-from transport.archive import QUARANTINE_FILES, FolderStore
+from transport.archive import FolderStore
 from transport.errors import Missing, StorageFailed
 from transport.fs import RealFiles
+from transport.quarantine import MAX_FILES
 
 ONE = ChunkId("dev-1", 0xABCD, 5)
 
@@ -107,8 +108,8 @@ def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) 
 
 def test_the_quarantine_is_bounded(tmp_path: Path) -> None:
     store = FolderStore(RealFiles(), tmp_path / "a")
-    kept = [store.quarantine("malformed", number.to_bytes(4, "big")) for number in range(QUARANTINE_FILES + 5)]
-    assert kept == [True] * QUARANTINE_FILES + [False] * 5
+    kept = [store.quarantine("malformed", number.to_bytes(4, "big")) for number in range(MAX_FILES + 5)]
+    assert kept == [True] * MAX_FILES + [False] * 5
     again = FolderStore(RealFiles(), tmp_path / "a")
     assert not again.quarantine("malformed", b"more")
 
