@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import effects, log, memory
+from capture import certificates, effects, log, memory
 from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
@@ -602,7 +602,7 @@ def broker_of(config: Config, device: str) -> Broker:
     """Return where the publisher connects.
 
     Raises:
-        CaptureError: the password file is missing or readable by others.
+        CaptureError: the password file is missing or readable by others; the certificates cannot be used.
     """
     from transport.mqtt import Broker, Tls
 
@@ -617,6 +617,7 @@ def broker_of(config: Config, device: str) -> Broker:
         ca, certificate, key = (
             Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
         )
+        certificates.check(ca, certificate, key)
         tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
     return Broker(
         section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls
