@@ -516,11 +516,14 @@ class Agent:
         closed_ns = since_wall_ns + milliseconds(self.config.capture.hold_back) * NS_PER_MS
         return len(await self.forgetting.where(lambda entry: entry.ready_wall_ns >= closed_ns))
 
-    def erase(self, wanted: Mapping[str, Any]) -> Erased:
-        """Erase, here and in the archive; in the thread that stores chunks. wanted: the fields of `transport.orders.Wanted`."""
+    async def erase(self, **wanted: Any) -> Erased:
+        """Erase, here and in the archive. wanted: the fields of `transport.orders.Wanted`."""
         from transport.orders import Wanted
 
-        return self.orders.erase(Wanted(**wanted))
+        asked = Wanted(**wanted)
+        done = await asyncio.get_running_loop().run_in_executor(self._pack_thread, self.orders.erase, asked)
+        self.forgotten(done.here)
+        return done
 
     def _settle_orders(self) -> Sequence[Lost]:
         """Delete here what was ordered to be erased before the last end, and forget where chunks of long ago were."""
