@@ -37,6 +37,7 @@ from capture.ladder import Upload
 from capture.life import Carried, Life
 from capture.metrics import Metrics
 from capture.notify import Notifier
+from capture.noting import noting
 from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from capture.sources.portable import PortableDesktop
     from transport.exchange import Permit
     from transport.mqtt import Broker
+    from transport.orders import Erased
     from transport.publisher import Progress, Publisher
     from transport.spool import Gap
 
@@ -66,7 +68,7 @@ NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
 
-SENT = ("sent_chunks", "resent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
+SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
 
 
@@ -173,10 +175,13 @@ class Agent:
             thread=self._pack_thread,
             on_stored=self._stored,
             on_error=self._disk_said,
-            keep=partial(self.copies.keep, recipient=home.own_key().public, signer=home.signing_key()),
+            keep=noting(
+                self.index,
+                partial(self.copies.keep, recipient=home.own_key().public, signer=home.signing_key()),
+            ),
         )
         self.pruner = Pruner(self.copies, self._pack_thread, self.warnings)
-        self.forgetting = Forgetting(self.spool, self.copies, self._pack_thread, noted=self._forgotten)
+        self.forgetting = Forgetting(self.spool, self.copies, self._pack_thread, noted=self.forgotten)
         self.gate = Gate(self.policy, self.recorder, on_open=self.chunker.arm, on_full=self.chunker.check)
         self.conductor = Conductor(
             self.desktop,
@@ -210,10 +215,13 @@ class Agent:
         return thread
 
     def _open_storage(self) -> None:
+        from transport.chunk_index import ChunkIndex
         from transport.folder import Folder
         from transport.fs import RealFiles
         from transport.ledger import Ledger
         from transport.limits import Limits, boot_name
+        from transport.orders import Orders
+        from transport.outbox import Outbox
         from transport.spool import Spool
 
         config, home = self.config, self.home
@@ -229,6 +237,16 @@ class Agent:
         )
         self._closing.callback(self.spool.close)
         self.copies = Copies(Folder(files, home.copies), effects.bounds_of(config))
+        self.index = ChunkIndex(files, home.index, self.device)
+        self.outbox = Outbox(files, home.erasures)
+        self.orders = Orders(
+            self.device,
+            self.spool,
+            self.index,
+            self.outbox,
+            signer=home.signing_key,
+            forget_copies=lambda which: self.copies.forget(lambda copy: which(copy.chunk_id)),
+        )
         self.ledger = Ledger(
             files,
             home.ledger,
@@ -280,7 +298,7 @@ class Agent:
         self._conditions_changed()
         if not self.steering.plan.capture:
             self.conductor.discard_events()  # the desktop has told its present state; the plan does not want it
-        self.chunker.note(take_note(self.home.forgotten))
+        self.chunker.note([*take_note(self.home.forgotten), *self._settle_orders()])
         if self.carried.paused:
             until = self.carried.paused_until
             self.conductor.pause(None if until is None else timedelta(seconds=max(0.0, until - time.monotonic())))
@@ -324,7 +342,8 @@ class Agent:
 
     def carry(self) -> Carried:
         """Return what the next one takes over; called after `run`."""
-        progress = self.progress
+        # The totals themselves: the last progress that was told may be older than the last answer.
+        before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
             stopped_ms=self._stopped_ms,
@@ -332,7 +351,7 @@ class Agent:
             frames=self.camera.frames,
             refused=dict(self.camera.refused),
             sizes=self.chunker.sizes,
-            sent={} if progress is None else {name: getattr(progress, name) for name in SENT},
+            sent=before if sent is None else {name: before.get(name, 0) + getattr(sent, name) for name in SENT},
             paused=self.conductor.is_paused,
             paused_until=self.conductor.paused_until,
         )
@@ -345,11 +364,12 @@ class Agent:
             self.camera.refused.update(carried.refused)
 
     async def _publish(self) -> None:
+        from transport.outgoing import Outgoing
         from transport.publisher import Publisher, PublisherSettings
 
         self._publisher = Publisher(
             PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
-            self.spool,
+            Outgoing(self.device, self.outbox, self.spool, self.index),
             self.ledger,
             conditions=self._permit,
             on_progress=self._sent,
@@ -478,7 +498,26 @@ class Agent:
         closed_ns = since_wall_ns + milliseconds(self.config.capture.hold_back) * NS_PER_MS
         return len(await self.forgetting.where(lambda entry: entry.ready_wall_ns >= closed_ns))
 
-    def _forgotten(self, gaps: Sequence[Lost]) -> None:
+    def erase(self, wanted: Mapping[str, Any]) -> Erased:
+        """Erase, here and in the archive; in the thread that stores chunks. wanted: the fields of `transport.orders.Wanted`."""
+        from transport.orders import Wanted
+
+        return self.orders.erase(Wanted(**wanted))
+
+    def _settle_orders(self) -> Sequence[Lost]:
+        """Delete here what was ordered to be erased before the last end, and forget where chunks of long ago were."""
+        from transport.errors import StorageFailed
+
+        retention_ms = milliseconds(self.config.consent.retention)
+        try:
+            self.index.prune(time.time_ns() // NS_PER_MS - retention_ms)
+            return self.orders.settle()
+        except (StorageFailed, OSError) as error:
+            self.warnings["erase"] = f"what was to be erased may still be here: {error}"
+            return ()
+
+    def forgotten(self, gaps: Sequence[Lost]) -> None:
+        """Record that chunks were deleted here."""
         self.chunker.note(gaps)
         self.spool_usage = self.spool.usage()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capture import enrol_cli, service_cli
+from capture import enrol_cli, erase_cli, service_cli
 from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
 from capture.failures import explain
 from capture.home import Home, config_path
@@ -144,6 +144,7 @@ def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
 
     parsed = load(config, policy)
     log.set_up(parsed.log.level, parsed.log.file)
+    erase_cli.say_farewell(parsed, home())
     asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config, policy)))
 
 
@@ -191,24 +192,6 @@ def _apply_if_running() -> None:
         return
     if changed:
         say("The running agent has applied it.")
-
-
-@app.command()
-def withdraw() -> None:
-    """End your consent: stop recording, and delete everything that has not been sent."""
-    import shutil
-
-    folders = home()
-    try:
-        _ask("withdraw")
-        _wait_until_gone(folders)
-    except NotRunning:
-        pass
-    folders.consent_file.unlink(missing_ok=True)
-    shutil.rmtree(folders.spool, ignore_errors=True)
-    shutil.rmtree(folders.copies, ignore_errors=True)
-    folders.own_key_file.unlink(missing_ok=True)
-    say("Your consent has ended. What had not been sent is deleted, and nothing more is recorded.")
 
 
 def _wait_until_gone(folders: Home, *, wait_s: float = 20.0) -> None:
@@ -364,6 +347,7 @@ def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> No
     say(describe(checked, rates))
 
 
+erase_cli.mount(app, home, load)
 app.add_typer(service_cli.commands(load, lambda given: config_path(given, os.environ)), name="service")
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from capture.control import Answer, Command
 from capture.effects import sent_over
+from capture.erase_requests import EraseRequests
 from capture.errors import CaptureError
 from capture.review.requests import ReviewRequests
 from capture.status import Status
@@ -42,6 +43,7 @@ class Commands:
             "forget": self.forget,
             "withdraw": self.withdraw,
             **ReviewRequests(self._agent).by_name(),
+            **EraseRequests(self._agent).by_name(),
         }
 
     async def ping(self, request: Mapping[str, Any]) -> Answer:

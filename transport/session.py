@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from codec.model import ChunkId
 from transport.messages import KEPT, Answer, NackCode
+from transport.spooled import ANY_SIZE
 
 if TYPE_CHECKING:
     import random
@@ -146,6 +147,13 @@ class Session:
         """Return how many chunks are sent and not answered."""
         return sum(flight.phase is not Phase.PUT_OFF for flight in self._flights.values())
 
+    def expecting(self, now_ns: int) -> bool:
+        """Tell whether something is being sent, or an answer is due; what is overdue and may not be sent again is neither."""
+        return any(
+            flight.phase is Phase.SENDING or (flight.phase is Phase.WAITING and flight.due_ns > now_ns)
+            for flight in self._flights.values()
+        )
+
     @property
     def known(self) -> frozenset[ChunkId]:
         """Return all chunks that the session watches: they are not fresh."""
@@ -166,16 +174,18 @@ class Session:
         total = sum(flight.size_bytes for flight in flying)
         return len(flying) < self.limits.window and total + size_bytes <= self.limits.window_bytes
 
-    def choose(self, now_ns: int, fresh: Iterable[HasSize], *, min_value: int = 0) -> HasSize | None:
+    def choose(
+        self, now_ns: int, fresh: Iterable[HasSize], *, min_value: int = 0, max_bytes: int = ANY_SIZE
+    ) -> HasSize | None:
         """Return what to send next: fresh chunks and repetitions in turn, each kind in its order; None: nothing now.
 
         Args:
             now_ns: monotonic. fresh: ready chunks that the session does not know, the most urgent first.
-            min_value: repetitions of chunks worth less wait.
+            min_value: repetitions of chunks worth less wait. max_bytes: and those of larger ones.
         """
         if now_ns < self._closed_until_ns:
             return None
-        again = self._due(now_ns, min_value)
+        again = self._due(now_ns, min_value, max_bytes)
         new = next((entry for entry in fresh if entry.chunk_id not in self._flights), None)
         if new is not None and not self.room(new.size_bytes):
             new = None
@@ -288,11 +298,14 @@ class Session:
         else:
             self._flights[chunk_id] = replace(flight, phase=after)
 
-    def _due(self, now_ns: int, min_value: int) -> Flight | None:
+    def _due(self, now_ns: int, min_value: int, max_bytes: int) -> Flight | None:
         due = [
             flight
             for flight in self._flights.values()
-            if flight.phase is not Phase.SENDING and flight.due_ns <= now_ns and flight.value >= min_value
+            if flight.phase is not Phase.SENDING
+            and flight.due_ns <= now_ns
+            and flight.value >= min_value
+            and flight.size_bytes <= max_bytes
         ]
         return min(due, key=lambda flight: (flight.due_ns, flight.chunk_id), default=None)
 

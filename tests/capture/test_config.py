@@ -27,6 +27,7 @@ from capture.effects import (
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
+from capture.shortcut import parse_shortcut
 from transport.limits import Allowance, Limits, Link, Sendable
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.toml"
@@ -136,6 +137,8 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
         ('[scope]\nallow = ["@work-sites"]', "this group has no applications, only sites"),
         ('[scope]\nsites = ["https://github.com/login"]', 'write the host of a site, such as "github.com"'),
         ('[scope]\nsites = ["com"]', '"com" names the sites of everybody below it'),
+        ('[control]\npause_shortcut = "p"', '"p" is pressed in typing'),
+        ('[control]\npause_shortcut = "ctrl+alt+foo"', "'foo' is no key here"),
         ("budget = 3", "line 1: budget = 3: write a table"),
         ("[budget\nday=", "is not TOML"),
     ],
@@ -198,6 +201,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     ),
     "scope.allow": ('[scope]\nallow = ["code"]', lambda t: rules_of(parse_config(t)).allow == ("code",)),
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
+    "control.pause_shortcut": (
+        '[control]\npause_shortcut = "ctrl+alt+p"',
+        lambda t: parse_shortcut(parse_config(t).control.pause_shortcut).keysym == ord("p"),  # type: ignore[union-attr]
+    ),
     "scope.sites": (
         '[scope]\nsites = ["GitHub.com", "@work-sites"]',
         lambda t: {"github.com", "atlassian.net"} <= set(rules_of(parse_config(t)).sites),

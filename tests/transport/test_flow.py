@@ -303,10 +303,10 @@ async def test_waiting_for_a_broker_that_has_everything_needs_no_look_at_the_cou
         looks = 0
         observe = Meter.observe
 
-        def look(meter: Meter, used_bytes: int) -> None:
+        def look(meter: Meter, used_bytes: int, exposure_bytes: int | None = None) -> None:
             nonlocal looks
             looks += 1
-            observe(meter, used_bytes)
+            observe(meter, used_bytes, exposure_bytes)
 
         monkeypatch.setattr(Meter, "observe", look)
         proxy.passing = False  # TCP goes on acknowledging; the broker hears and says nothing

@@ -255,3 +255,17 @@ class SessionMachine(RuleBasedStateMachine):
 
 TestSessionMachine = SessionMachine.TestCase
 TestSessionMachine.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+def test_what_is_overdue_and_may_not_be_sent_again_is_not_waited_for() -> None:
+    one = session()
+    large = chunk(0, 5000)
+    one.start(large, digest(0), 0)
+    assert one.expecting(10**12), "it is being sent"
+    one.published(large.chunk_id, 0)
+    due_ns = one.next_due_ns(0)
+    assert due_ns is not None
+    assert one.expecting(due_ns - 1)
+    assert not one.expecting(due_ns)
+    assert one.choose(due_ns, [], max_bytes=4999) is None
+    assert one.choose(due_ns, [], max_bytes=5000) is not None

@@ -51,7 +51,7 @@ export class Deletion {
     const open = this.now?.open_ms;
     if (what === "app") {
       const app = $("delete-app").value;
-      return { chunks: app ? this.model.ofApp(app) : [], name: `everything of ${appName(app)}`, open: Boolean(app && open) };
+      return { chunks: app ? this.model.ofApp(app) : [], name: `everything of ${appName(app)}`, open: Boolean(app && open), app: true };
     }
     if (what === "all") return { chunks: this.model.chunks, name: "everything that this page shows", open: Boolean(open) };
     return this.around(...this.stretch());
@@ -63,7 +63,7 @@ export class Deletion {
     return { chunks: this.model.between(from, to), name: `${dayAndClock(from)} to ${clock(to, false)}`, open: Boolean(open && to > open) };
   }
 
-  meaning({ chunks, open }) {
+  meaning({ chunks, open, app }) {
     if (!chunks.length && !open) return "Nothing of it is here.";
     const now = Date.now();
     const sent = chunks.filter((one) => placeOf(one, now) === "sent");
@@ -76,6 +76,7 @@ export class Deletion {
     }
     if (here) parts.push(`${here === 1 ? "One has" : `${here} have`} not left this machine, and ${here === 1 ? "is" : "are"} gone at once.`);
     if (sent.length) parts.push(`${sent.length === 1 ? "One has" : `${sent.length} have`} left: your copy is deleted, and the archive is told, with your device's signature, to erase ${sent.length === 1 ? "it" : "them"}.`);
+    if (app) parts.push("Pictures in which it only stood behind another window stay.");
     if (open) parts.push("What is being recorded at this moment is thrown away too.");
     return parts.join(" ");
   }
