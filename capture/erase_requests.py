@@ -41,7 +41,11 @@ class EraseRequests:
             agent.chunker.discard_waiting()
             await agent.chunker.close_all()  # what was closed a moment ago gets its number, and with it can be named
             agent.chunker.arm()
-        return (await agent.erase(**wanted)).to_answer()
+        answer = (await agent.erase(**wanted)).to_answer()
+        agent.steward.journal.note(
+            "erase", **{name: answer[name] for name in ("here", "ordered", "already") if name in answer}
+        )
+        return answer
 
 
 def _ms(request: Mapping[str, Any], name: str) -> int:

@@ -136,6 +136,10 @@ class Orders:
             uncertain=len(chosen) - len(known),
         )
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Return `listing` of the outbox."""
+        return listing(self._outbox)
+
     def settle(self) -> Sequence[Gap]:
         """Delete here what was ordered to be erased and is still here; return what had waited. Call it at the start.
 
@@ -206,28 +210,6 @@ def listing(outbox: Outbox) -> list[dict[str, Any]]:
         StorageFailed: they cannot be read.
     """
     return [_plain(item, _parsed(item.payload)) for item in reversed(outbox.items())]
-
-
-def told(outbox: Outbox, *, most: int = 50) -> list[dict[str, Any]]:
-    """Return the newest orders as lines of a log: `at` (wall ms), `text`, `failed`. Raises: StorageFailed."""
-    lines = []
-    for order in listing(outbox)[:most]:
-        pieces = (
-            "everything"
-            if order["chunks"] is None
-            else f"{order['chunks']:,} pieces"
-            if order["chunks"] != 1
-            else "one piece"
-        )
-        at_s, failed = order["answered_wall_s"] or order["ordered_wall_s"], False
-        if order["answer"] == DONE:
-            text = f"The archive has erased {pieces}."
-        elif order["answer"]:
-            text, failed = f"The archive would not erase {pieces}: {order['answer'].removeprefix('refused: ')}.", True
-        else:
-            text = f"The archive is being asked to erase {pieces}."
-        lines.append({"at": at_s * 1000, "text": text, "failed": failed})
-    return lines
 
 
 def _plain(item: Item, tombstone: Tombstone | None) -> dict[str, Any]:
