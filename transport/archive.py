@@ -24,9 +24,10 @@ from typing import Protocol, TypeVar
 
 from codec.model import DEVICE_PATTERN, ChunkId
 from codec.tombstone import Range, Scope, Tombstone
-from transport.errors import Busy, Missing, StorageFailed, TooLarge
+from transport.errors import Missing, StorageFailed, TooLarge
 from transport.expiry import ExpiryLog
-from transport.fs import Files, Handle, Open, opened, read_exactly, read_file, write_all
+from transport.fs import Files, Open, opened, read_exactly, read_file
+from transport.incoming import Incoming
 from transport.messages import NackCode
 from transport.quarantine import Quarantine
 from transport.tombstones import Tombstones
@@ -37,14 +38,10 @@ CHUNKS_PER_FOLDER = 1024
 MAX_OBJECT_BYTES = 64 << 20
 """What is read back at most; anything larger is not a chunk of ours."""
 
-WRITERS = 256
-"""Processes that write at once, at most."""
-
 CACHED_FOLDERS = 4096
 """Folders' names in memory: making a path is dear."""
 
 SUFFIX = ".chunk"
-INCOMING = ".incoming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +110,8 @@ class FolderStore:
         self._on_stored = on_stored
         self._known: set[Path] = set()
         self._folders: dict[tuple[str, int, int], Path] = {}
-        self._slot: tuple[int, Handle] | None = None
         try:
-            files.make_dir(root / INCOMING)
+            self._incoming = Incoming(files, root, self._remove_if_erased)
             self._quarantine = Quarantine(files, root)
             files.sync_dir(root)
         except OSError as error:
@@ -277,19 +273,10 @@ class FolderStore:
         Raises:
             StorageFailed: something is left.
         """
-        folder = self.root / INCOMING
         try:
-            slots = {name.partition("-")[0] for name in self._files.list_dir(folder) if "-" in name}
-            for slot in sorted(slots):
-                if slot.isdecimal() and int(slot) < WRITERS and (self._slot is None or self._slot[0] != int(slot)):
-                    with contextlib.suppress(Busy):
-                        lock = self._files.lock(folder / f"{slot}.lock")
-                        try:
-                            self._clear(int(slot))
-                        finally:
-                            lock.close()
+            self._incoming.sweep()
         except OSError as error:
-            raise _failed("what killed writers left could not be cleared", folder, error) from error
+            raise _failed("what killed writers left could not be cleared", self.root, error) from error
 
     def quarantine(self, name: str, data: bytes) -> bool:
         """Keep bytes that are no chunk aside, within limits; tell whether they were kept."""
@@ -297,7 +284,6 @@ class FolderStore:
 
     def _put(self, chunks: Sequence[tuple[ChunkId, bytes]], written: dict[Path, tuple[ChunkId, bytes]]) -> list[Stored]:
         """Write under other names, sync, link: a name appears with the whole chunk, or another's was first."""
-        slot = self._own_slot()
         plans: list[Path | NackCode | None] = []  # written there; refused; already stored
         for number, (chunk_id, data) in enumerate(chunks):
             if self.tombstones.covers(chunk_id):
@@ -305,11 +291,11 @@ class FolderStore:
             elif self._files.exists(self.path_of(chunk_id)):
                 plans.append(None)
             else:
-                name = f"{slot}-{number}.{chunk_id.device}.{chunk_id.epoch:08x}.{chunk_id.seq}"
-                plans.append(self.root / INCOMING / name)
-                written[self.root / INCOMING / name] = chunk_id, data
+                incoming = self._incoming.name(number, chunk_id)
+                written[incoming] = chunk_id, data
+                plans.append(incoming)
         started_s = time.monotonic()
-        self._each(lambda incoming: self._write(incoming, written[incoming][1]), list(written))
+        self._each(lambda incoming: self._incoming.write(incoming, written[incoming][1]), list(written))
         touched: dict[Path, None] = {}
         stored: list[Stored] = []
         for (chunk_id, data), plan in zip(chunks, plans, strict=True):
@@ -325,13 +311,6 @@ class FolderStore:
         if touched:
             self._on_stored(time.monotonic() - started_s)
         return self._without_erased(stored)
-
-    def _write(self, incoming: Path, data: bytes) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(incoming)
-        with opened(self._files, incoming, Open.CREATE) as handle:
-            write_all(handle, data, 0)
-            handle.sync()
 
     def _link(self, incoming: Path, path: Path) -> bool:
         self._make_folders(path.parent)
@@ -386,29 +365,9 @@ class FolderStore:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.sync_dir(folder)
 
-    def _clear(self, slot: int) -> None:
-        """Clear what a killed writer left in its slot, of which we hold the lock."""
-        folder = self.root / INCOMING
-        for name in self._files.list_dir(folder):
-            if name.startswith(f"{slot}-"):
-                _, _, id_ = name.partition(".")
-                chunk_id = _id_of_incoming(id_)
-                if chunk_id is not None and self.tombstones.covers(chunk_id):
-                    self.remove([chunk_id])
-                self._files.unlink(folder / name)
-
-    def _own_slot(self) -> int:
-        """Return a number that no other writer has, and clear what a killed one left under it."""
-        if self._slot is None:
-            folder = self.root / INCOMING
-            for number in range(WRITERS):
-                with contextlib.suppress(Busy):
-                    self._slot = number, self._files.lock(folder / f"{number}.lock")
-                    break
-            else:
-                raise OSError(errno.EMFILE, f"{WRITERS} writers are at work already")
-            self._clear(self._slot[0])
-        return self._slot[0]
+    def _remove_if_erased(self, chunk_id: ChunkId) -> None:
+        if self.tombstones.covers(chunk_id):
+            self.remove([chunk_id])
 
     def _make_folders(self, folder: Path) -> None:
         """Make a chunk's folders durably, once."""
@@ -458,14 +417,6 @@ def _may_hold(tombstone: Tombstone, epoch: str, block: str) -> bool:
     except ValueError:
         return False
     return any(range_.first < first + CHUNKS_PER_FOLDER and range_.last >= first for range_ in ranges)
-
-
-def _id_of_incoming(text: str) -> ChunkId | None:
-    try:
-        device, epoch, seq = text.split(".")
-        return ChunkId(device, int(epoch, 16), int(seq))
-    except ValueError:
-        return None
 
 
 def _failed(what: str, path: Path, error: OSError) -> StorageFailed:
