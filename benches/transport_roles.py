@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +29,8 @@ KEY = DeviceSigningKey.generate()
 ARCHIVE = ArchivePrivateKey.generate().public
 WINDOW = 64
 CONNECTIONS = 4
+AHEAD = 600
+"""Less than the 1,000 messages that mosquitto queues for a subscriber before it drops them, acknowledged as they are."""
 
 
 def sealed(chunk_id: ChunkId, size_bytes: int) -> bytes:
@@ -47,14 +50,23 @@ def sealed_chunks(registry: Path, count: int, size_bytes: int, devices: int) -> 
     ]
 
 
-async def publish(port: int, messages: list[tuple[str, bytes]]) -> None:
-    """Publish with QoS 1, as fast as the broker takes it."""
+async def publish(port: int, messages: list[tuple[str, bytes]], stored: Callable[[], int] | None = None) -> None:
+    """Publish with QoS 1, as fast as the broker takes it.
+
+    Args:
+        stored: how many have been stored; no more than AHEAD are published beyond, since a broker drops what it cannot queue.
+    """
+    started = 0
 
     async def share(number: int) -> None:
+        nonlocal started
         broker = Broker("127.0.0.1", port, f"feeder-{number}", in_flight=WINDOW, answer_timeout_s=120.0)
         async with Dialer(broker).connect() as connection:
             for start in range(number * WINDOW, len(messages), CONNECTIONS * WINDOW):
                 batch = messages[start : start + WINDOW]
+                started += len(batch)
+                while stored is not None and started - stored() > AHEAD:  # noqa: ASYNC110 - other processes store
+                    await asyncio.sleep(0.02)
                 await asyncio.gather(*(connection.publish(topic, payload) for topic, payload in batch))
 
     await asyncio.gather(*(share(number) for number in range(CONNECTIONS)))

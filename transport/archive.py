@@ -296,6 +296,7 @@ class FolderStore:
                 plans.append(incoming)
         started_s = time.monotonic()
         self._each(lambda incoming: self._incoming.write(incoming, written[incoming][1]), list(written))
+        self._make_folders({self.path_of(chunk_id).parent for chunk_id, _ in written.values()})
         touched: dict[Path, None] = {}
         stored: list[Stored] = []
         for (chunk_id, data), plan in zip(chunks, plans, strict=True):
@@ -313,7 +314,6 @@ class FolderStore:
         return self._without_erased(stored)
 
     def _link(self, incoming: Path, path: Path) -> bool:
-        self._make_folders(path.parent)
         for again in (False, True):
             try:
                 self._files.link(incoming, path)
@@ -323,7 +323,7 @@ class FolderStore:
                 if again:
                     raise
                 self._known.discard(path.parent)
-                self._make_folders(path.parent)
+                self._make_folders([path.parent])
             else:
                 break
         return True
@@ -369,16 +369,16 @@ class FolderStore:
         if self.tombstones.covers(chunk_id):
             self.remove([chunk_id])
 
-    def _make_folders(self, folder: Path) -> None:
-        """Make a chunk's folders durably, once."""
-        if folder in self._known:
-            return
-        self._files.make_dir(folder)
-        for parent in (folder.parent, folder.parent.parent, self.root):
-            self._files.sync_dir(parent)
-        if len(self._known) >= CACHED_FOLDERS:
+    def _make_folders(self, folders: Iterable[Path]) -> None:
+        """Make chunks' folders durably, once; what they have in common is synced once."""
+        missing = [folder for folder in folders if folder not in self._known]
+        for folder in missing:
+            self._files.make_dir(folder)
+        above = {parent for folder in missing for parent in (folder.parent, folder.parent.parent, self.root)}
+        self._each(self._files.sync_dir, sorted(above, reverse=True))
+        if len(self._known) + len(missing) > CACHED_FOLDERS:
             self._known.clear()
-        self._known.add(folder)
+        self._known.update(missing)
 
     def _of_device(self, device: str) -> Iterator[ChunkId]:
         for epoch in self._names(self.root / device):
