@@ -106,7 +106,7 @@ async def send(
     loop = asyncio.get_running_loop()
     outbox = Outbox(files, folder)
 
-    def look() -> None:  # runs in the disk's thread
+    def look(number: int, text: str) -> None:  # runs in the disk's thread
         if not outbox.waiting():
             loop.call_soon_threadsafe(answered.set)
 
