@@ -289,7 +289,8 @@ def show(
     out: Annotated[Path | None, typer.Option("--out", help="Draw screenshots and a timeline into this PNG.")] = None,
 ) -> None:
     """Show what one chunk says of itself and holds, or (with --out) a recording at a glance."""
-    from codec.chunk import decode_body, open_chunk
+    from codec.chunk import decode_body, open_chunk, parse_header
+    from codec.errors import Denied
     from codec.model import ChunkId
     from codec.reader import Recording
     from transport.exports.about import describe
@@ -302,7 +303,10 @@ def show(
         chunk_id = ChunkId(device, int(epoch, 16), int(seq))
     except ValueError:
         raise TransportError(f"{chunk!r} is no chunk's id: copy one from `modicum archive ls`") from None
-    header, body = open_chunk(_open(archive).get(chunk_id), _private_key(key))
+    data = _open(archive).get(chunk_id)
+    if parse_header(data).has_expired(wall_s()):
+        raise Denied(f"chunk {chunk_id} has expired: it may not be read, and `modicum archive expire` deletes it")
+    header, body = open_chunk(data, _private_key(key))
     typer.echo(describe(Recording(header, decode_body(body))))
 
 
