@@ -22,7 +22,7 @@ class Chosen:
     """A choice that was made or given up.
 
     Attributes:
-        app: whose. how: "click", "keys" or "escape". role, label, index: what, as the application has it.
+        app: whose. how: "click", "keys", "escape", or "leave" (opened and left alone). role, label, index: what, as the application has it.
         committed: chosen. checked: a box's state afterwards, None for what is no box.
         began_ms, ended_ms: the monotonic clock around it.
     """
@@ -141,6 +141,11 @@ class Menus:
             return
         self._fingers.pause()
         items = [item for item in self._items(menu) if item.usable and item.name in self._safe[menu.name]]
+        if not items:
+            shown = ", ".join(item.name for item in self._items(menu) if item.usable)
+            script.failed.append(f"{self.app}: the menu {menu.name} has none of its items: {shown}")
+            self._fingers.press("Escape")
+            return
         item = rng.choice(items)
         was_checked = CHECKED in item.states
         if how == "click":
@@ -234,8 +239,8 @@ class Page:
     def _option(self, rng: Random, script: Script) -> None:
         name = rng.choice(tuple(OPTIONS))
         labels, at = OPTIONS[name], self._at[name]
-        wanted = rng.choice([number for number in range(len(labels)) if number != at])
-        how = rng.choice(("click", "click", "keys", "escape"))
+        how = rng.choice(("click", "click", "click", "keys", "keys", "escape", "leave"))
+        wanted = at if how == "leave" else rng.choice([number for number in range(len(labels)) if number != at])
         self._changed.pop(name, None)
         began_ms = now_ms()
         x, y, width, height = self._box(name)
@@ -248,7 +253,7 @@ class Page:
             for _ in range(abs(wanted - at)):
                 self._fingers.press("Down" if wanted > at else "Up")
             self._fingers.press("Return" if how == "keys" else "Escape")
-        committed = how != "escape"
+        committed = how in ("click", "keys")
         if committed and not until(lambda: self._changed.get(name) == labels[wanted], within_s=3):
             # What the page says is the truth, not what was meant.
             said = self._changed.get(name)
@@ -259,6 +264,8 @@ class Page:
             self._fingers.pause()
             return
         self._fingers.pause()
+        # Chromium chooses what the arrows went to even with Escape; what the page says is the truth.
+        committed = committed or self._changed.get(name) == labels[wanted]
         if committed:
             self._at[name] = wanted
         script.choices.append(

@@ -11,14 +11,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codec.model import ChunkId
+from codec.seal import DeviceVerifyKey
 from transport.account import EVENTS_VALUE, Account, Disk
 from transport.doubts import Doubts, Question
 from transport.errors import QuotaExceeded, StorageFailed, TooLarge
 from transport.limits import Link
-from transport.messages import Malformed, digest_of, parse_answer, up_topic
+from transport.messages import Malformed, Unsigned, digest_of, parse_answer, up_topic
 from transport.mqtt import NO_SUBSCRIBER, Connection
 from transport.session import ORDERS, HasSize, Session
 from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
@@ -49,17 +50,19 @@ class Permit:
 @dataclass(slots=True)
 class Totals:
     """What was sent since the start. unheard: the broker said that no collector listens. adopted: what an earlier process may
-    have sent is in doubt since."""
+    have sent is in doubt since. freed: ids that the collector has acknowledged, until somebody takes them."""
 
     sent_chunks: int = 0
     archived_chunks: int = 0
     archived_bytes: int = 0
     refused_chunks: int = 0
     malformed_answers: int = 0
+    forged_answers: int = 0
     wire_bytes: int = 0
     loss_ratio: float = 0.0
     unheard: bool = False
     adopted: bool = False
+    freed: list[ChunkId] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class Parts:
     Attributes:
         permit: asked before each step. changed: set when something may have become possible. disk: runs blocking work.
         report: tells the progress. lose: tells what will never arrive. refused: tells that the budget does not admit a chunk,
-        and the size of the largest that it would. stay_s: how long to stay with nothing to do, given the seconds until the next
-        sending (None = unknown).
+        and the size of the largest that it would. stay_s: how long to stay with nothing to do, given the seconds until the
+        next sending (None = unknown). answer_keys: see transport.messages.parse_answer.
     """
 
     spool: Waiting
@@ -84,6 +87,7 @@ class Parts:
     lose: Callable[[list[Gap]], Awaitable[None]]
     refused: Callable[[QuotaExceeded, HasSize, int], None]
     stay_s: Callable[[float | None], float]
+    answer_keys: tuple[DeviceVerifyKey, ...] = ()
 
 
 class Exchange:
@@ -287,7 +291,10 @@ class Exchange:
         parts = self._parts
         async for message in self._connection.messages():
             try:
-                answer = parse_answer(message.payload)
+                answer = parse_answer(message.payload, parts.session.device, parts.answer_keys)
+            except Unsigned:
+                parts.totals.forged_answers += 1
+                continue
             except Malformed:
                 parts.totals.malformed_answers += 1
                 continue
@@ -299,6 +306,7 @@ class Exchange:
             archived += [chunk_id for chunk_id, digest in verdicts.unknown if await self._is_ours(chunk_id, digest)]
             freed = await parts.disk(lambda ids=archived: parts.spool.ack(ids))  # type: ignore[misc]  # bound early
             parts.totals.archived_chunks += len(freed)
+            parts.totals.freed += [entry.chunk_id for entry in freed]
             parts.totals.archived_bytes += sum(entry.size_bytes for entry in freed)
             for chunk_id, why in verdicts.refused:
                 gaps = await parts.disk(lambda c=chunk_id, w=why: parts.spool.refuse([c], w))  # type: ignore[misc]

@@ -19,6 +19,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from codec.model import ChunkId
+from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
 from transport.doubts import Doubts
@@ -54,6 +56,7 @@ class PublisherSettings:
         linger_s: stay connected so long after the last answer; longer only where the next chunk comes soon enough.
         reconnect_base_s, reconnect_cap_s: back-off between connections that failed.
         unheard_base_s, unheard_cap_s: the same, when the broker has no collector to give a chunk to.
+        answer_keys: by one of which the collectors' answers have to be signed; none: they need not be.
         start_jitter_s: the first connection waits up to this, so that a fleet doesn't start as one.
     """
 
@@ -64,6 +67,7 @@ class PublisherSettings:
     reconnect_cap_s: float = 900.0
     unheard_base_s: float = 15.0
     unheard_cap_s: float = 1800.0
+    answer_keys: tuple[DeviceVerifyKey, ...] = ()
     start_jitter_s: float = 0.0
 
 
@@ -77,6 +81,7 @@ class Progress:
         reasons: why, in words. retry_wall_ns: when it goes on by itself (0 = on an event).
         waiting_chunks, waiting_bytes: in the spool. in_flight: sent and not answered.
         sent_chunks, resent_chunks, archived_chunks, archived_bytes, refused_chunks, wire_bytes: since the start.
+        freed: the ids of the chunks that the collector has acknowledged since the last report.
     """
 
     state: str
@@ -91,6 +96,7 @@ class Progress:
     archived_bytes: int = 0
     refused_chunks: int = 0
     wire_bytes: int = 0
+    freed: tuple[ChunkId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,7 @@ class Publisher:
             lose=self._lose,
             refused=self._narrow,
             stay_s=self._stay_s,
+            answer_keys=settings.answer_keys,
         )
 
     def wake(self) -> None:
@@ -349,10 +356,11 @@ class Publisher:
 
     async def _report(self, state: str, reasons: tuple[str, ...] = (), retry_wall_ns: int = 0) -> None:
         usage = await self._disk(self._spool.usage)
+        freed, self.totals.freed = tuple(self.totals.freed), []
         self._on_progress(
             Progress(
                 state,
-                reasons or ((self._session.unwelcome,) if self._session.unwelcome else ()),
+                reasons or self._troubles(),
                 retry_wall_ns,
                 waiting_chunks=usage.chunks,
                 waiting_bytes=usage.live_bytes,
@@ -363,8 +371,16 @@ class Publisher:
                 archived_bytes=self.totals.archived_bytes,
                 refused_chunks=self.totals.refused_chunks,
                 wire_bytes=self.totals.wire_bytes + (self._account.meter.used if self._account else 0),
+                freed=freed,
             )
         )
+
+    def _troubles(self) -> tuple[str, ...]:
+        """Return what a person should know though sending goes on, or waits."""
+        found: tuple[str, ...] = (self._session.unwelcome,) if self._session.unwelcome else ()
+        if self.totals.forged_answers:
+            found += (f"{self.totals.forged_answers} answers that no collector had signed were ignored",)
+        return found
 
     async def _disk(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

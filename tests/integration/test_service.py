@@ -108,6 +108,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
     (short / "home").mkdir()
     stack = Stack(tmp_path, environment)
     stack.environment.pop("MODICUM_HOME")  # the folders of a person's own session, as the unit has them
+    (tmp_path / "request.txt").unlink()
+    stack.enrol()  # that device is another one
     stack.control = short / "run" / "modicum" / "control"
     try:
         with user_manager(stack.environment, tmp_path / "manager.log") as manager:
@@ -180,7 +182,7 @@ def test_a_starved_agent_is_restarted_and_nothing_stored_is_lost(place: Place) -
     injector.work(200, 125, random.Random(1))
     injector.close()
     stack.ask("flush")
-    wait_for(lambda: place.status()["chunks"]["sent"] >= place.status()["chunks"]["closed"] > 0, "a chunk to arrive")
+    wait_for(lambda: stack.archived() and place.status()["chunks"]["waiting"] == 0, "a chunk to arrive")
     archived = len(stack.archived())
     # Petted, it lives on; starved, it does not.
     first = _outside_pid(place)
@@ -217,7 +219,7 @@ def test_reload_under_load_loses_nothing(place: Place) -> None:
     worker.join()
     injector.close()
     stack.ask("flush")
-    wait_for(lambda: place.status()["chunks"]["sent"] >= place.status()["chunks"]["closed"], "everything to arrive")
+    wait_for(lambda: place.status()["chunks"]["waiting"] == 0, "everything to arrive")
     assert manager.show(UNIT, "NRestarts") == "0"
     assert place.status()["recorded"]["pointer"] > 0
     report = stack.run("archive", "verify", str(stack.archive), "--key", str(stack.private_key)).stdout

@@ -174,7 +174,7 @@ def test_messages_take_effect_in_their_order_and_are_answered(store: FolderStore
     ids = [ChunkId(DEVICE, 1, seq) for seq in range(3)]
     payloads = [chunk(ids[0]), chunk(ids[1]), order(Range(1, 1, 2)), chunk(ids[2]), chunk(ids[1])]
     outcomes = intake.process([Message(up_topic(DEVICE), payload, 1, 0) for payload in payloads])
-    assert [outcome.ack[0] if outcome.ack else None for outcome in outcomes] == [ids[0], ids[1], None, None, None]
+    assert [outcome.acks[0][0] if outcome.acks else None for outcome in outcomes] == [ids[0], ids[1], None, None, None]
     assert outcomes[2].done == digest_of(payloads[2])
     assert [outcome.nack.code for outcome in outcomes[3:] if outcome.nack] == [NackCode.ERASED] * 2
     assert list(store.iterate()) == [ids[0]]
