@@ -142,9 +142,12 @@ def say(text: str) -> None:
 @app.command()
 def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    import faulthandler
+
     from capture import log
     from capture.agent import run_agent
 
+    faulthandler.enable()  # the service manager's watchdog ends a loop that hangs by SIGABRT: then one sees where
     parsed = load(config, policy)
     log.set_up(parsed.log.level, parsed.log.file)
     erase_cli.say_farewell(parsed, home())

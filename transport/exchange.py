@@ -49,8 +49,8 @@ class Permit:
 
 @dataclass(slots=True)
 class Totals:
-    """What was sent since the start. unheard: the broker said that no collector listens. adopted: what an earlier process may
-    have sent is in doubt since. freed: ids that the collector has acknowledged, until somebody takes them."""
+    """What was sent since the start. unheard: the broker said that no collector listens. freed: ids that the collector
+    has acknowledged, until somebody takes them. adopted: what an earlier process may have sent is in doubt since."""
 
     sent_chunks: int = 0
     archived_chunks: int = 0
@@ -61,8 +61,8 @@ class Totals:
     wire_bytes: int = 0
     loss_ratio: float = 0.0
     unheard: bool = False
-    adopted: bool = False
     freed: list[ChunkId] = field(default_factory=list)
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

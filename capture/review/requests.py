@@ -88,15 +88,13 @@ class ReviewRequests:
         Returns:
             See transport/orders.py, `Erased.to_answer`.
         """
-        from capture.erase_requests import erase
-
         agent, ids = self._agent, ids_of(request)
         if request.get("open") is True:
             await agent.conductor.discard_open()
         if not ids:
             return {}
         try:
-            answer = await erase(agent, {"ids": frozenset(ids)})
+            answer = (await agent.erase(ids=frozenset(ids))).to_answer()
             # Copies of what an earlier device's name made, which no order of this one can name.
             await agent.forgetting.copies(lambda chunk_id: (chunk_id.epoch, chunk_id.seq) in ids)
         except Exception as error:  # the disk's and the transport's
