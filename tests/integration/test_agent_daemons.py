@@ -314,13 +314,10 @@ async def test_own_cpu_above_its_budget_makes_the_plan_fall(
             stop.set()
             burner.join()
 
-        def recovered() -> bool:
-            return it.agent.steering.plan.rung >= before
-
-        began = time.monotonic()
-        while not recovered():
+        fallen, began = it.agent.steering.plan.rung, time.monotonic()
+        while it.agent.steering.plan.rung <= fallen:  # and rises again, rung by rung
             assert time.monotonic() < began + 90
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             it.clock.skip(5 * 61 * 10**9)
             it.agent.steering.ask()
             await asyncio.sleep(0)
@@ -341,7 +338,7 @@ def changes(plans: list[tuple[float, str]]) -> list[float]:
 async def test_flapping_mains_change_the_plan_once_a_minute_at_most(
     system: None, tmp_path: Path, record_testsuite_property: Record
 ) -> None:
-    """70 s of real time, with the real upowerd unplugged and plugged in every 2 s and no clock put forward."""
+    """66 s of real time, with the real upowerd unplugged and plugged in every 2 s and no clock put forward."""
     need_upower()
     battery = Battery()
     try:
@@ -351,7 +348,7 @@ async def test_flapping_mains_change_the_plan_once_a_minute_at_most(
             seen: set[str] = set()
             flips = 0
             began = time.monotonic()
-            while (passed_s := time.monotonic() - began) < 70:
+            while (passed_s := time.monotonic() - began) < 66:
                 if passed_s >= 2 * flips:
                     battery.set(f"mains {flips % 2}")
                     flips += 1
@@ -362,7 +359,7 @@ async def test_flapping_mains_change_the_plan_once_a_minute_at_most(
             assert flips >= 30
             assert {"on mains", "on battery"} <= seen, "the agent saw the flapping"
             found = changes(plans)
-            print(f"{flips} flips of the mains in 70 s: the plan changed {len(found)} times, at {found}")
+            print(f"{flips} flips of the mains in 66 s: the plan changed {len(found)} times, at {found}")
             record_testsuite_property("flapping_changes", len(found))
             assert len(found) <= 2
             assert all(after - before >= 59 for before, after in pairwise(found))
