@@ -23,6 +23,7 @@ from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
+from transport.doubts import Doubts
 from transport.endpoint import Broker
 from transport.errors import QuotaExceeded, Refused, TransportError, Unavailable
 from transport.exchange import Exchange, Parts, Permit, Totals
@@ -158,6 +159,7 @@ class Publisher:
             spool=spool,
             session=self._session,
             totals=self.totals,
+            doubts=Doubts(),
             permit=self._permit,
             changed=self._changed,
             disk=self._disk,
@@ -324,6 +326,7 @@ class Publisher:
             raise _gravest(group) from None
         finally:
             self._session.lost_connection(time.monotonic_ns())
+            self._parts.doubts.lost_connection()
             await account.close(connection, self._dialer.failed_bytes)
             self.totals.wire_bytes += account.meter.used
             self._account = None
