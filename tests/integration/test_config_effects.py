@@ -518,16 +518,7 @@ def test_every_key_of_the_configuration_has_its_test() -> None:
     assert set(EFFECTS) | {f"broker.{name}" for name in BROKERS} | LOG_KEYS == set(KEYS)
 
 
-NOT_YET = {"control.pause_shortcut": "the agent does not grab it yet"}
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        pytest.param(key, marks=pytest.mark.xfail(strict=False, reason=NOT_YET[key])) if key in NOT_YET else key
-        for key in EFFECTS
-    ],
-)
+@pytest.mark.parametrize("key", EFFECTS)
 async def test_the_agent_behaves_otherwise_with_the_key(key: str, tmp_path: Path, display: str) -> None:
     effect = EFFECTS[key]
     async with lab(tmp_path / "with", effect.key, display, runs=effect.runs) as it:
