@@ -59,7 +59,6 @@ from tests.real_daemons import NOWHERE
 from tests.x11_display import need, x_server
 from transport.limits import Link
 
-pytestmark = [pytest.mark.x11, pytest.mark.broker]
 pytestmark = pytest.mark.x11
 
 KEYS = [key for key in keys_of(Config) if key not in {name.rpartition(".")[0] for name in keys_of(Config)}]
