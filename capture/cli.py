@@ -139,10 +139,10 @@ def say(text: str) -> None:
 @app.command()
 def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    import faulthandler
+
     from capture import log
     from capture.agent import run_agent
-
-    import faulthandler
 
     faulthandler.enable()  # the service manager's watchdog ends a loop that hangs by SIGABRT: then one sees where
     parsed = load(config, policy)
