@@ -22,7 +22,7 @@ class Chosen:
     """A choice that was made or given up.
 
     Attributes:
-        app: whose. how: "click", "keys" or "escape". role, label, index: what, as the application has it.
+        app: whose. how: "click", "keys", "escape", or "leave" (opened and left alone). role, label, index: what, as the application has it.
         committed: chosen. checked: a box's state afterwards, None for what is no box.
         began_ms, ended_ms: the monotonic clock around it.
     """
@@ -124,15 +124,22 @@ class Menus:
         self, app: str, root: Reference, safe: dict[str, tuple[str, ...]], *, interface: Interface, fingers: Fingers
     ) -> None:
         self.app, self._safe, self._interface, self._fingers = app, safe, interface, fingers
-        bar = interface.find(root, lambda thing: thing.role == "menu bar")
-        self._menus = [thing for thing in interface.things(bar.ref) if thing.name in safe]
+        self._root = root
+        self._find_menus()
+
+    def _find_menus(self) -> None:
+        bar = self._interface.find(self._root, lambda thing: thing.role == "menu bar", depth=8)
+        self._menus = [thing for thing in self._interface.things(bar.ref) if thing.name in self._safe]
         if not self._menus:
-            raise LookupError(f"{app} has none of the menus {', '.join(safe)}")
+            raise LookupError(f"{self.app} has none of the menus {', '.join(self._safe)}")
 
     def choose(self, rng: Random, script: Script) -> None:
         """Choose something or give it up."""
         how = rng.choice(("click", "click", "keys", "escape"))
         menu = self._interface.thing(rng.choice(self._menus).ref)
+        if menu.name not in self._safe:  # LibreOffice makes its menu bar anew now and then
+            self._find_menus()
+            menu = rng.choice(self._menus)
         began_ms = now_ms()
         self._fingers.click(menu.centre, self.app, "menu")
         if not until(lambda: any(item.usable for item in self._items(menu))):
@@ -141,6 +148,11 @@ class Menus:
             return
         self._fingers.pause()
         items = [item for item in self._items(menu) if item.usable and item.name in self._safe[menu.name]]
+        if not items:
+            shown = ", ".join(item.name for item in self._items(menu) if item.usable)
+            script.failed.append(f"{self.app}: the menu {menu.name} has none of its items: {shown}")
+            self._fingers.press("Escape")
+            return
         item = rng.choice(items)
         was_checked = CHECKED in item.states
         if how == "click":
@@ -234,8 +246,8 @@ class Page:
     def _option(self, rng: Random, script: Script) -> None:
         name = rng.choice(tuple(OPTIONS))
         labels, at = OPTIONS[name], self._at[name]
-        wanted = rng.choice([number for number in range(len(labels)) if number != at])
-        how = rng.choice(("click", "click", "keys", "escape"))
+        how = rng.choice(("click", "click", "click", "keys", "keys", "escape", "leave"))
+        wanted = at if how == "leave" else rng.choice([number for number in range(len(labels)) if number != at])
         self._changed.pop(name, None)
         began_ms = now_ms()
         x, y, width, height = self._box(name)
@@ -248,7 +260,7 @@ class Page:
             for _ in range(abs(wanted - at)):
                 self._fingers.press("Down" if wanted > at else "Up")
             self._fingers.press("Return" if how == "keys" else "Escape")
-        committed = how != "escape"
+        committed = how in ("click", "keys")
         if committed and not until(lambda: self._changed.get(name) == labels[wanted], within_s=3):
             # What the page says is the truth, not what was meant.
             said = self._changed.get(name)
@@ -259,6 +271,8 @@ class Page:
             self._fingers.pause()
             return
         self._fingers.pause()
+        # Chromium chooses what the arrows went to even with Escape; what the page says is the truth.
+        committed = committed or self._changed.get(name) == labels[wanted]
         if committed:
             self._at[name] = wanted
         script.choices.append(

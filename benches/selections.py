@@ -43,7 +43,7 @@ MOUSEPAD_SAFE = {
 CALC_SAFE = {
     "View": ("Formula Bar", "View Headers", "View Grid Lines", "Status Bar", "Normal", "Page Break"),
     "Edit": ("Select All",),
-    "Data": ("Calculate",),
+    "Data": ("AutoFilter", "Sort Ascending", "Sort Descending"),
 }
 
 
@@ -143,8 +143,8 @@ class Open:
     chooser: Menus | Page
 
 
-CLASSES = {"mousepad": "mousepad", "calc": "libreoffice-calc", "firefox": "fox-choices", "chromium": "chrom-choices"}
-"""Window classes. The browsers get one of their own: what is tested is what they tell, not the policy's view of sites."""
+CLASSES = {"mousepad": "mousepad", "calc": "libreoffice-calc", "firefox": "firefox-esr", "chromium": "chromium"}
+"""Window classes."""
 
 
 def open_application(
@@ -158,12 +158,12 @@ def open_application(
         "mousepad": ["mousepad", "--disable-server"],
         "calc": ["soffice", "--calc", "--norestore", "--nologo", "--nofirststartwizard"],
         "firefox": [
-            *["firefox-esr", "--no-remote", "--profile", str(folder / "firefox"), "--class", CLASSES["firefox"]],
+            *["firefox-esr", "--no-remote", "--profile", str(folder / "firefox")],
             *["--width", "1100", "--height", "760", url],
         ],
         "chromium": [
             *["chromium", "--no-sandbox", "--test-type", "--no-first-run", "--force-renderer-accessibility"],
-            *[f"--class={CLASSES['chromium']}", f"--user-data-dir={folder / 'chromium'}", "--disable-gpu"],
+            *[f"--user-data-dir={folder / 'chromium'}", "--disable-gpu"],
             *["--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync", "--window-size=1100,760"],
             *["--password-store=basic", url],
         ],
@@ -181,7 +181,7 @@ def open_application(
     if name in ("firefox", "chromium"):
         _await(lambda: "fruit" in site.layout().get("targets", {}), "the page to show")
         fingers.move(400, 500)  # the page learns exactly where it stands
-        time.sleep(1)
+        time.sleep(4)
         place = {"firefox": (15.5, 23.7), "chromium": (12.0, 24.0)}[name]
         return Open(app, Page(app, site, fingers=fingers, first_px=place[0], step_px=place[1]))
     words = {"mousepad": "mousepad", "calc": "soffice"}
@@ -241,7 +241,7 @@ def _await(true: object, what: str) -> None:
 def recording(folder: Path, desktop: VirtualDesktop, allow: list[str]) -> Iterator[Stack]:
     """Record with the whole pipeline in a folder."""
     with Stack(folder, desktop.environment) as stack:
-        stack.configure(allow)
+        stack.configure(allow, sites=["127.0.0.1"])
         stack.accept_notice()
         stack.start()
         yield stack
@@ -275,6 +275,8 @@ def run(folder: Path, *, count: int, apps: Sequence[str], seed: int) -> dict[str
                         if sys.stderr.isatty():
                             print(f"\r  {name}: {len(script.choices)} of {count}", end="", file=sys.stderr)
                     time.sleep(1)
+                    if "-v" in sys.argv:
+                        print(stack.status(), file=sys.stderr)
                 stack.finish(SHUTDOWN_S)
         finally:
             interface.close()
@@ -306,6 +308,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=320, help="choices in all")
     parser.add_argument("--apps", default=",".join(CLASSES), help="of " + ", ".join(CLASSES))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("-v", action="store_true", help="print the status of the agent")
     parser.add_argument("--out", type=Path, help="keep the archive in this new folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="modicum-selections-") as temporary:

@@ -91,11 +91,11 @@ class Stack:
 
     # --- before ---
 
-    def configure(self, allow: list[str]) -> None:
+    def configure(self, allow: list[str], *, sites: list[str] | None = None) -> None:
         """Make the archive's keys and the configuration.
 
         Args:
-            allow: window classes that may be recorded.
+            allow: window classes that may be recorded. sites: hosts that browsers may be recorded at.
         """
         self.run("keys", "archive", "--out", str(self.folder / "keys"))
         request = self.folder / "request.txt"
@@ -110,6 +110,7 @@ retention = "30 days"
 
 [scope]
 allow = {json.dumps(allow)}
+sites = {json.dumps(sites or [])}
 desktop = "show"
 
 [capture]

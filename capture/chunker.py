@@ -202,6 +202,13 @@ class Chunker:
         if self._waiting or self._packed:
             self._start(self._store_waiting())
 
+    def discard_waiting(self) -> None:
+        """Forget what waits in memory for a disk that would not take it."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        if not self._tasks:
+            self._packed = None
+
     async def close_all(self) -> None:
         """Close everything and return when it is stored (or waits for the disk)."""
         self.close_events()

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
 from capture.labels import Labels
+from capture.shortcut import parse_shortcut
 from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
 
@@ -285,6 +286,19 @@ class ReviewSection(Section):
     limit: Annotated[int, _size(0)] = 500_000_000
 
 
+def _shortcut(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('write a shortcut such as "ctrl+alt+p" in quotes, or "" for none')
+    parse_shortcut(value)
+    return value
+
+
+class ControlSection(Section):
+    """[control]"""
+
+    pause_shortcut: Annotated[str, BeforeValidator(_shortcut)] = "super+shift+p"
+
+
 class BrokerSection(Section):
     """[broker]"""
 
@@ -312,6 +326,7 @@ class ArchiveSection(Section):
     """[archive]"""
 
     public_key: str = ""
+    answers: str = ""
     reader: str = ""
 
 
@@ -358,6 +373,7 @@ class Config(Section):
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()
     review: ReviewSection = ReviewSection()
+    control: ControlSection = ControlSection()
     broker: BrokerSection = BrokerSection()
     archive: ArchiveSection = ArchiveSection()
     log: LogSection = LogSection()

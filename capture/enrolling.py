@@ -155,6 +155,9 @@ class Enrolling:
         if reply.archive_key is not None:
             self._keep("archive.pub", reply.archive_key.to_text().encode())
             settings["archive", "public_key"] = str(folder / "archive.pub")
+        if reply.answer_key is not None:
+            self._keep("answers.pub", reply.answer_key.to_text().encode())
+            settings["archive", "answers"] = str(folder / "answers.pub")
         if reply.reader:
             settings["archive", "reader"] = reply.reader
         settings |= self._broker_settings(reply)

@@ -81,9 +81,34 @@ class Home:
         return self.state / "learned.json"
 
     @property
+    def index(self) -> Path:
+        """Which chunk covers which minutes."""
+        return self.state / "chunks"
+
+    @property
+    def erasures(self) -> Path:
+        """The orders to erase, and the archive's answers."""
+        return self.state / "erasures"
+
+    @property
+    def farewell(self) -> Path:
+        """The last order of a device whose person withdrew, until it is answered."""
+        return self.state / "farewell"
+
+    @property
     def consent_file(self) -> Path:
         """The record of the person's yes."""
         return self.state / "consent.json"
+
+    @property
+    def journal(self) -> Path:
+        """The account of what was recorded, what left, and who asked for what."""
+        return self.state / "journal.jsonl"
+
+    @property
+    def standing(self) -> Path:
+        """The person's pause and exemptions, which outlast a restart."""
+        return self.state / "standing.json"
 
     @property
     def copies(self) -> Path:

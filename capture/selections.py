@@ -132,7 +132,7 @@ class Selections:
                     self._end(told)
             case Kind.EXPANDED:
                 if signal.on:
-                    self._open(t_ms)
+                    self._began_ms = t_ms  # whatever was under way and did not end is not what ends next
                 else:
                     self._end(told)
             case Kind.FOCUSED if signal.on:

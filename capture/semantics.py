@@ -96,7 +96,7 @@ class Semantics:
         self._frame = ""
         self._presses: list[_Press] = []
         self._dialogs: dict[str, Found] = {}
-        self._sites: OrderedDict[tuple[int, str], str | None] = OrderedDict()
+        self._sites: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._lookups: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -183,14 +183,14 @@ class Semantics:
                 await asyncio.sleep(wait_s)
                 app = await self._accessibility.application_of(window.pid)
                 host = None if app is None else await self._host(app, window)
-                if host is not None:
+                if host:
                     break
             else:
-                return
-            self._remember_site(key, host or None)
+                return  # a file, an empty page, or a browser that doesn't tell: asked again at the next focus
+            self._remember_site(key, host)
             self._around.judge_again()
         host = self._sites[key]
-        if host is not None and self._around.is_open():
+        if self._around.is_open():
             self._around.row("site", {"host": host}, lasting=True)
 
     async def _host(self, app: str, window: Window) -> str | None:
@@ -201,7 +201,7 @@ class Semantics:
                 return await self.lookup.document_host(app, frame)
         return None
 
-    def _remember_site(self, key: tuple[int, str], host: str | None) -> None:
+    def _remember_site(self, key: tuple[int, str], host: str) -> None:
         self._sites[key] = host
         if len(self._sites) > MAX_SITES:
             self._sites.popitem(last=False)

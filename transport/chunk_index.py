@@ -79,12 +79,17 @@ class ChunkIndex:
         self._guard = threading.Lock()
         self._head = _HEAD.pack(_MAGIC, VERSION, device.encode("ascii")).ljust(HEAD_BYTES, b"\0")
 
-    def add(self, chunk_id: ChunkId, *, t0_wall_ms: int, duration_ms: int, kind: Kind) -> None:
+    def add(self, chunk_id: ChunkId, *, t0_wall_ms: int, duration_ms: int, screens: bool) -> None:
         """Note a new chunk. Not synced: see the module.
+
+        Args:
+            chunk_id: which. t0_wall_ms: wall ms since 1970, when it begins. duration_ms: how long it goes.
+            screens: it holds screenshots, else events.
 
         Raises:
             OSError: it is not noted.
         """
+        kind = Kind.SCREENS if screens else Kind.EVENTS
         plain = struct.pack(
             "<IIQIB", chunk_id.epoch, chunk_id.seq, max(0, t0_wall_ms), min(duration_ms, 2**32 - 1), kind
         )
@@ -199,6 +204,7 @@ class ChunkIndex:
         """Open the file, or make it anew when it is not ours to read."""
         with contextlib.suppress(FileExistsError), opened(self._files, self._path, Open.CREATE) as handle:
             write_all(handle, self._head, 0)
+            self._files.sync_dir(self._path.parent)
         with opened(self._files, self._path, Open.WRITE) as handle:
             if read_exactly(handle, HEAD_BYTES, 0) != self._head:
                 handle.truncate(0)

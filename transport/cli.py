@@ -75,6 +75,9 @@ def collect(
         bool,
         typer.Option("--unchecked", help="Take chunks of devices that nobody enrolled, without a look at who signed."),
     ] = False,
+    answer_key: Annotated[
+        Path | None, typer.Option("--answer-key", help="Signs the answers to devices: `modicum keys answers` makes it.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="This collector's name at the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Holds the user's password.")] = None,
     ca: PemOption = None,
@@ -89,7 +92,8 @@ def collect(
     from transport.fs import RealFiles
 
     settings = CollectorSettings(
-        broker_of(broker, name or f"collector-{time.time_ns():x}", read_password(password_file), ca, cert, key)
+        broker_of(broker, name or f"collector-{time.time_ns():x}", read_password(password_file), ca, cert, key),
+        answer_key=transport.keys_cli.read_answer_key(answer_key),
     )
     show = _show_json if as_json else LiveLine(str(archive)).show
     registry = None

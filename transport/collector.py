@@ -24,11 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from codec.chunk import MAX_CHUNK_BYTES, parse_header
+from codec.seal import DeviceSigningKey
+from transport import asking
 from transport.archive import Store
 from transport.endpoint import Broker, Message
 from transport.errors import Refused, Unavailable
 from transport.intake import Check, CollectorEvent, Handler, HasId, Intake, Outcome
-from transport.messages import Answer, Nack, ack_topic, pack_answer, up_filter
+from transport.messages import Answer, Nack, ack_topic, pack_answer, sign_answer, up_filter
 from transport.mqtt import Connection, Dialer
 from transport.session import backoff_s
 
@@ -52,6 +54,7 @@ class CollectorSettings:
         later_s: what a device is asked to wait when the archive cannot take a chunk.
         unknown_s: the same, when it or its key is not enrolled, or revoked.
         max_chunk_bytes: larger ones are refused.
+        answer_key: signs the answers; None: they are not signed.
         reconnect_base_s, reconnect_cap_s: back-off between connections.
     """
 
@@ -62,6 +65,7 @@ class CollectorSettings:
     later_s: int = 60
     unknown_s: int = 3600
     max_chunk_bytes: int = MAX_CHUNK_BYTES
+    answer_key: DeviceSigningKey | None = None
     reconnect_base_s: float = 0.5
     reconnect_cap_s: float = 30.0
 
@@ -110,7 +114,7 @@ class Collector:
             archive,
             parse,
             check,
-            handlers or {},
+            {asking.MAGIC: asking.handler(archive.get), **(handlers or {})},
             max_chunk_bytes=settings.max_chunk_bytes,
             later_s=settings.later_s,
             unknown_s=settings.unknown_s,
@@ -185,8 +189,7 @@ class Collector:
         if not outcome.device:
             return
         waiting = self._waiting.setdefault(outcome.device, _Waiting())
-        if outcome.ack is not None:
-            chunk_id, digest = outcome.ack
+        for chunk_id, digest in outcome.acks:
             waiting.acks.setdefault(chunk_id.epoch, []).append((chunk_id.seq, digest))
         if outcome.nack is not None:
             waiting.nacks.append(outcome.nack)
@@ -209,7 +212,10 @@ class Collector:
             self._enough_waits.clear()
             for device, waiting in answers.items():
                 for answer in _answers_of(waiting):
-                    await connection.publish(ack_topic(device), pack_answer(answer), qos=0)
+                    payload = pack_answer(answer)
+                    if self.settings.answer_key is not None:
+                        payload = sign_answer(payload, device, self.settings.answer_key)
+                    await connection.publish(ack_topic(device), payload, qos=0)
                     self.intake.count("answers")
 
     def _tell(self, event: CollectorEvent) -> None:

@@ -30,6 +30,9 @@ def enrolment(
         typer.Option("--offer", help="The broker's address that devices are told; default: they keep what they have."),
     ] = "",
     reader: Annotated[str, typer.Option("--reader", help="Who reads the recordings, for the notice.")] = "",
+    answer_key: Annotated[
+        Path | None, typer.Option("--answer-key", help="The public half of the collectors' key, answers.pub.")
+    ] = None,
     password_file: Annotated[Path | None, typer.Option(help="Holds the user's password.")] = None,
     ca: PemOption = None,
     cert: PemOption = None,
@@ -44,7 +47,9 @@ def enrolment(
     from transport.keys_cli import offer_of, open_registry, read_authority
     from transport.registrar import Registrar
 
-    registrar = Registrar(RealFiles(), open_registry(devices), read_authority(authority), offer_of(offer, reader))
+    registrar = Registrar(
+        RealFiles(), open_registry(devices), read_authority(authority), offer_of(offer, reader, answer_key)
+    )
     client_id = f"enrolment-{time.time_ns():x}"
     desk = Desk(
         broker_of(broker, client_id, read_password(password_file), ca, cert, key),

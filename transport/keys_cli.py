@@ -15,7 +15,7 @@ import typer
 from transport.errors import TransportError
 
 if TYPE_CHECKING:
-    from codec.seal import ArchivePublicKey, Suite
+    from codec.seal import ArchivePublicKey, DeviceSigningKey, Suite
     from transport.authority import Authority
     from transport.devices import Device
     from transport.registrar import Offer
@@ -39,6 +39,10 @@ VaultOption = Annotated[
 NeededVault = Annotated[Path, typer.Option("--vault", help="The folder of the devices' archive keys.")]
 ArchiveKeyOption = Annotated[
     Path | None, typer.Option("--archive-key", help="Or: one archive's public key, the same for all.")
+]
+AnswerKeyOption = Annotated[
+    Path | None,
+    typer.Option("--answer-key", help="The public half of the collectors' key, answers.pub, for the device."),
 ]
 HybridOption = Annotated[bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -65,7 +69,7 @@ def mount(keys: typer.Typer, read_private: ReadPrivate) -> None:
     """
     global _read_private
     _read_private = read_private
-    for command in (archive, ca, cert, token, accept, ls, revoke, rotate, destroy):
+    for command in (archive, answers, ca, cert, token, accept, ls, revoke, rotate, destroy):
         keys.command()(command)
 
 
@@ -91,6 +95,23 @@ def archive(
     typer.echo(
         f"{private_path}: keep it where recordings are read, and nowhere else\n{public_path}: give it to the devices"
     )
+
+
+def answers(
+    out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("answer-keys"),
+) -> None:
+    """Make the key by which collectors sign their answers: devices that know it believe nobody else, not even the broker."""
+    from codec.seal import DeviceSigningKey
+
+    private_path, public_path = out / "answers.key", out / "answers.pub"
+    if private_path.exists():
+        raise TransportError(
+            f"{private_path} exists: devices that know it would not believe another; name another folder"
+        )
+    key = DeviceSigningKey.generate()
+    write(private_path, key.to_text().encode())
+    write(public_path, key.public.to_text().encode())
+    typer.echo(f"{private_path}: for the collectors (--answer-key)\n{public_path}: devices get it when they enrol")
 
 
 def ca(
@@ -168,6 +189,7 @@ def accept(
     archive_key: ArchiveKeyOption = None,
     offer: Annotated[str, typer.Option("--offer", help="The broker's address, for the device.")] = "",
     reader: Annotated[str, typer.Option("--reader", help="Who reads the recordings, for the notice.")] = "",
+    answer_key: AnswerKeyOption = None,
     reply: Annotated[Path | None, typer.Option("--reply", help="Where to write the answer for the device.")] = None,
     hybrid: HybridOption = False,
 ) -> None:
@@ -182,7 +204,7 @@ def accept(
         RealFiles(),
         open_registry(devices),
         read_authority(authority) if authority else None,
-        offer_of(offer, reader),
+        offer_of(offer, reader, answer_key),
     )
     sealing = _sealing_key(vault, archive_key, hybrid=hybrid) if vault or archive_key else None
     decided = registrar.accept(from_armor(request.read_text("ascii", errors="replace"), "request"), sealing)
@@ -300,15 +322,26 @@ def read_authority(folder: Path) -> Authority:
     return Authority((folder / CERTIFICATE).read_bytes(), _read_private(folder / KEY, "the authority's key"))
 
 
-def offer_of(address: str, reader: str) -> Offer:
-    """Return what devices are told: the broker's address (as --broker), and who reads."""
+def read_answer_key(path: Path | None) -> DeviceSigningKey | None:
+    """Return the key that signs answers."""
+    from codec.seal import DeviceSigningKey
+
+    if path is None:
+        return None
+    return DeviceSigningKey.from_text(_read_private(path, "the key for answers").decode("ascii", "replace"))
+
+
+def offer_of(address: str, reader: str, answer_key: Path | None = None) -> Offer:
+    """Return what devices are told: the broker's address (as --broker), who reads, and who signs answers."""
+    from codec.seal import DeviceVerifyKey
     from transport.address import parse_address
     from transport.registrar import Offer
 
+    verify = DeviceVerifyKey.from_text(answer_key.read_text("ascii", errors="replace")) if answer_key else None
     if not address:
-        return Offer(reader=reader)
+        return Offer(reader=reader, answer_key=verify)
     host, port, _, encrypted = parse_address(address)
-    return Offer(host, port, encrypted, reader)
+    return Offer(host, port, encrypted, reader, verify)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -16,7 +16,7 @@ from transport.chunk_index import ChunkIndex, State
 from transport.errors import StorageFailed
 from transport.outbox import DONE, Outbox
 from transport.session import ORDERS
-from transport.spooled import Entry, Gap, SpoolUsage, Waiting
+from transport.spooled import ANY_SIZE, Entry, Gap, SpoolUsage, Waiting
 
 VALUE_ORDER = 255
 
@@ -57,15 +57,23 @@ class Outgoing:
         return end
 
     def ready(
-        self, now_wall_ns: int, *, min_value: int = 0, skip: Collection[ChunkId] = (), most: int = 64
+        self,
+        now_wall_ns: int,
+        *,
+        min_value: int = 0,
+        max_bytes: int = ANY_SIZE,
+        skip: Collection[ChunkId] = (),
+        most: int = 64,
     ) -> list[Entry]:
         orders = [
             Entry(ChunkId(self.device, ORDERS, number), VALUE_ORDER, 0, size_bytes)
             for number, size_bytes in self._outbox.waiting().items()
         ]
-        found = [entry for entry in orders if entry.chunk_id not in skip][:most]
+        found = [entry for entry in orders if entry.chunk_id not in skip and entry.size_bytes <= max_bytes][:most]
         if self._spool is not None and len(found) < most:
-            found += self._spool.ready(now_wall_ns, min_value=min_value, skip=skip, most=most - len(found))
+            found += self._spool.ready(
+                now_wall_ns, min_value=min_value, max_bytes=max_bytes, skip=skip, most=most - len(found)
+            )
         return found
 
     def next_ready_wall_ns(self, now_wall_ns: int) -> int | None:

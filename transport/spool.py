@@ -40,7 +40,7 @@ from transport.fs import Files
 from transport.segment import Record, Segment
 from transport.segment_format import Mark
 from transport.shelf import Shelf
-from transport.spooled import Entry, Gap, SpoolUsage, WhenFull
+from transport.spooled import ANY_SIZE, Entry, Gap, SpoolUsage, WhenFull
 
 __all__ = ["Entry", "Gap", "Spool", "SpoolUsage", "WhenFull"]
 
@@ -265,12 +265,19 @@ class Spool:
     # -- reading
 
     def ready(
-        self, now_wall_ns: int, *, min_value: int = 0, skip: Collection[ChunkId] = (), most: int = READY_BATCH
+        self,
+        now_wall_ns: int,
+        *,
+        min_value: int = 0,
+        max_bytes: int = ANY_SIZE,
+        skip: Collection[ChunkId] = (),
+        most: int = READY_BATCH,
     ) -> list[Entry]:
         """Return chunks that may be sent now: the most valuable lane first, the oldest first within it.
 
         Args:
-            now_wall_ns: wall clock. min_value: only chunks worth at least this. skip: not these. most: not more than this.
+            now_wall_ns: wall clock. min_value: only chunks worth at least this. max_bytes: only chunks up to this size.
+            skip: not these. most: not more than this.
         """
         found: list[Entry] = []
         seen = set(skip)
@@ -286,6 +293,8 @@ class Spool:
                     for record in self._shelf.live(segment):
                         header = record.header
                         if header.ready_wall_ns > now_wall_ns or header.value < min_value or header.chunk_id in seen:
+                            continue
+                        if header.size_bytes > max_bytes:
                             continue
                         seen.add(header.chunk_id)
                         found.append(_entry(record))

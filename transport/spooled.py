@@ -9,6 +9,8 @@ from typing import Protocol
 
 from codec.model import ChunkId
 
+ANY_SIZE = 1 << 62
+
 
 class WhenFull(StrEnum):
     """What gives way when the limit is reached."""
@@ -66,9 +68,15 @@ class Waiting(Protocol):
         """Call `listener` after everything new, in the thread that brought it; return what ends that."""
 
     def ready(
-        self, now_wall_ns: int, *, min_value: int = 0, skip: Collection[ChunkId] = (), most: int = 64
+        self,
+        now_wall_ns: int,
+        *,
+        min_value: int = 0,
+        max_bytes: int = ANY_SIZE,
+        skip: Collection[ChunkId] = (),
+        most: int = 64,
     ) -> list[Entry]:
-        """Return what may be sent now, the most urgent first."""
+        """Return what may be sent now and is no larger, the most urgent first."""
 
     def next_ready_wall_ns(self, now_wall_ns: int) -> int | None:
         """Return when the next that is held back becomes ready, or None."""

@@ -143,6 +143,8 @@ class Lookup:
                 break
             path = below
         found = await self._element(app, path)
+        if found is not None and found.container == "combo box" and found.role == "menu":
+            found = await self._element(app, found.parent)  # Chromium's closed dropdown lies below its own menu
         return found if found is not None and found.has(x, y) else None
 
     async def _document_url(self, app: str, frame: str) -> str | None:

@@ -27,6 +27,7 @@ from capture.effects import (
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
+from capture.shortcut import Shortcut, parse_shortcut
 from transport.limits import Allowance, Limits, Link, Sendable
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.toml"
@@ -92,7 +93,10 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
             '[capture]\nmin_interval = "3 s"',
             "line 2: capture.min_interval: there is no such key; did you mean screens.min_interval?",
         ),
-        ("[archive]\nxyz = 1", "line 2: archive.xyz: there is no such key; here are allowed: public_key, reader"),
+        (
+            "[archive]\nxyz = 1",
+            "line 2: archive.xyz: there is no such key; here are allowed: answers, public_key, reader",
+        ),
         (
             '[screens]\nmin_interval = "10 ms"',
             'line 2: screens.min_interval = "10 ms": must be between "1 s" and "1 h"',
@@ -133,6 +137,8 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
         ('[scope]\nallow = ["@work-sites"]', "this group has no applications, only sites"),
         ('[scope]\nsites = ["https://github.com/login"]', 'write the host of a site, such as "github.com"'),
         ('[scope]\nsites = ["com"]', '"com" names the sites of everybody below it'),
+        ('[control]\npause_shortcut = "p"', '"p" is pressed in typing'),
+        ('[control]\npause_shortcut = "ctrl+alt+foo"', "'foo' is no key here"),
         ("budget = 3", "line 1: budget = 3: write a table"),
         ("[budget\nday=", "is not TOML"),
     ],
@@ -195,6 +201,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     ),
     "scope.allow": ('[scope]\nallow = ["code"]', lambda t: rules_of(parse_config(t)).allow == ("code",)),
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
+    "control.pause_shortcut": (
+        '[control]\npause_shortcut = "ctrl+alt+p"',
+        lambda t: parse_shortcut(parse_config(t).control.pause_shortcut) == Shortcut(4 | 8, ord("p"), "ctrl+alt+p"),
+    ),
     "scope.sites": (
         '[scope]\nsites = ["GitHub.com", "@work-sites"]',
         lambda t: {"github.com", "atlassian.net"} <= set(rules_of(parse_config(t)).sites),
@@ -287,6 +297,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "archive.public_key": (
         '[archive]\npublic_key = "a.pub"',
         lambda t: "no archive.public_key" not in describe(parse_config(t)),
+    ),
+    "archive.answers": (
+        '[archive]\nanswers = "/keys/answers.pub"',
+        lambda t: parse_config(t).archive.answers == "/keys/answers.pub",
     ),
     "log.level": ('[log]\nlevel = "error"', lambda t: logged(t) == {"error"}),
     "log.file": ('[log]\nfile = "~/agent.log"', lambda t: parse_config(t).log.file == "~/agent.log"),

@@ -30,7 +30,7 @@ def index(tmp_path: Path) -> ChunkIndex:
 
 def fill(index: ChunkIndex, seqs: list[int], *, epoch: int = 7) -> None:
     for seq in seqs:
-        index.add(id_of(seq, epoch), t0_wall_ms=T0 + seq * 1000, duration_ms=900, kind=Kind(seq % 2))
+        index.add(id_of(seq, epoch), t0_wall_ms=T0 + seq * 1000, duration_ms=900, screens=bool(seq % 2))
 
 
 def test_what_was_noted_comes_back_also_to_another_instance(index: ChunkIndex, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_an_index_of_another_device_or_of_no_sense_begins_anew(index: ChunkIndex
     fill(index, [0, 1])
     other = ChunkIndex(RealFiles(), tmp_path / "chunks", "dev-4567")
     assert list(other.entries()) == []
-    other.add(ChunkId("dev-4567", 1, 0), t0_wall_ms=5, duration_ms=5, kind=Kind.EVENTS)
+    other.add(ChunkId("dev-4567", 1, 0), t0_wall_ms=5, duration_ms=5, screens=False)
     assert [entry.chunk_id.device for entry in other.entries()] == ["dev-4567"]
     (tmp_path / "chunks").write_bytes(b"nonsense")
     fill(index, [3])

@@ -19,7 +19,7 @@ from codec.tombstone import Range, sign_tombstone
 from tests.transport.kit import MemoryLedger, mosquitto, parse_tiny, tiny_chunk, until
 from tests.transport.simfs import SimFiles
 from transport.archive import FolderStore
-from transport.chunk_index import ChunkIndex, Kind, State
+from transport.chunk_index import ChunkIndex, State
 from transport.collector import Collector, CollectorSettings
 from transport.erasing import MAGIC, Eraser
 from transport.errors import StorageFailed, TooLarge
@@ -146,7 +146,7 @@ class Scene:
     def put(self, *, ready_wall_ns: int = 0) -> ChunkId:
         chunk_id = self.spool.next_id()
         self.spool.put(chunk_id, tiny_chunk(chunk_id, b"x" * 500), value=200, ready_wall_ns=ready_wall_ns)
-        self.index.add(chunk_id, t0_wall_ms=0, duration_ms=0, kind=Kind.EVENTS)
+        self.index.add(chunk_id, t0_wall_ms=0, duration_ms=0, screens=False)
         return chunk_id
 
     async def collect(self) -> Collector:
