@@ -32,6 +32,10 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 
+def _nobody() -> None:
+    """Be told, and do nothing."""
+
+
 class Conductor:
     """The sources' sink and the person's counterpart.
 
@@ -66,6 +70,7 @@ class Conductor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._taking = False
         self.is_idle = False
+        self.told: Callable[[], None] = _nobody
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
         self.paused_until: float | None = None
@@ -196,6 +201,7 @@ class Conductor:
         # What was recorded until now need not wait for its age, and is in the hold-back, where it can be deleted.
         self._chunker.close_events()
         self._chunker.close_screens()
+        self.told()
 
     def lift(self, cause: str) -> None:
         """Lift a cause, if it holds; when it was the last, recording goes on as the policy says."""
@@ -206,6 +212,7 @@ class Conductor:
         if not self._gate.suspended:
             self._shutter.unblocked(time.monotonic_ns())
             self._arm_frame()
+        self.told()
 
     def secret(self, active: bool) -> None:
         """Keep keys and frames out while a field for a secret has the focus.
