@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import effects, log, memory
+from capture import certificates, effects, log, memory
 from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
+
+CANCEL_AGAIN_S = 0.5
 
 SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
@@ -316,10 +318,9 @@ class Agent:
                 self._tasks = tasks
                 publishing = tasks.create_task(self._publish(), name="publisher")
                 await self.conductor.stopping.wait()
-                self._stopped_ms = self.desktop.server_ms(time.monotonic_ns())
                 await self.conductor.close()
-                publishing.cancel()
                 self._tasks = None
+                await end(publishing)
         finally:
             self.steering.stop()
             self._write_learned()
@@ -352,7 +353,7 @@ class Agent:
         before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
-            stopped_ms=self._stopped_ms,
+            stopped_ms=self.conductor.stopped_ms,
             counts=self.conductor.counts,
             frames=self.camera.frames,
             refused=dict(self.camera.refused),
@@ -363,7 +364,6 @@ class Agent:
         )
 
     def _take_over(self, carried: Carried) -> None:
-        self._stopped_ms = 0
         if carried.counts is not None and carried.sizes is not None:
             self.conductor.counts, self.chunker.sizes = carried.counts, carried.sizes
             self.camera.frames = carried.frames
@@ -516,11 +516,14 @@ class Agent:
         closed_ns = since_wall_ns + milliseconds(self.config.capture.hold_back) * NS_PER_MS
         return len(await self.forgetting.where(lambda entry: entry.ready_wall_ns >= closed_ns))
 
-    def erase(self, wanted: Mapping[str, Any]) -> Erased:
-        """Erase, here and in the archive; in the thread that stores chunks. wanted: the fields of `transport.orders.Wanted`."""
+    async def erase(self, **wanted: Any) -> Erased:
+        """Erase, here and in the archive. wanted: the fields of `transport.orders.Wanted`."""
         from transport.orders import Wanted
 
-        return self.orders.erase(Wanted(**wanted))
+        asked = Wanted(**wanted)
+        done = await asyncio.get_running_loop().run_in_executor(self._pack_thread, self.orders.erase, asked)
+        self.forgotten(done.here)
+        return done
 
     def _settle_orders(self) -> Sequence[Lost]:
         """Delete here what was ordered to be erased before the last end, and forget where chunks of long ago were."""
@@ -566,6 +569,13 @@ class Agent:
         write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
 
 
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: a task group loses a cancellation that comes together with an error of its own."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+
+
 def desktop_of(config: Config, environment: Mapping[str, str], platform: str) -> Desktop | PortableDesktop:
     """Return the desktop's source for a platform (`sys.platform`); it is not started."""
     if platform in {"win32", "darwin"}:
@@ -595,7 +605,7 @@ def broker_of(config: Config, device: str) -> Broker:
     """Return where the publisher connects.
 
     Raises:
-        CaptureError: the password file is missing or readable by others.
+        CaptureError: the password file is missing or readable by others; the certificates cannot be used.
     """
     from transport.mqtt import Broker, Tls
 
@@ -610,6 +620,7 @@ def broker_of(config: Config, device: str) -> Broker:
         ca, certificate, key = (
             Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
         )
+        certificates.check(ca, certificate, key)
         tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
     return Broker(
         section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +23,6 @@ from capture.home import Home, config_path
 
 if TYPE_CHECKING:
     from capture.config import Config
-    from transport.folder import Folder
-    from transport.spool import Spool
 
 app = typer.Typer(
     name="modicum",
@@ -145,9 +142,12 @@ def say(text: str) -> None:
 @app.command()
 def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    import faulthandler
+
     from capture import log
     from capture.agent import run_agent
 
+    faulthandler.enable()  # the service manager's watchdog ends a loop that hangs by SIGABRT: then one sees where
     parsed = load(config, policy)
     log.set_up(parsed.log.level, parsed.log.file)
     erase_cli.say_farewell(parsed, home())
@@ -281,33 +281,9 @@ def review(
     ] = True,
 ) -> None:
     """Open a page of this machine that shows what was recorded, and deletes what you choose."""
-    from capture.review import opening
+    from capture.reviewing import review as show
 
-    checked, folders = load(config), home()
-    asyncio.run(
-        opening.review(checked, folders, _folder(folders.copies), partial(_spool, checked, folders), browser, say)
-    )
-
-
-def _folder(path: Path) -> Folder:
-    from transport.folder import Folder
-    from transport.fs import RealFiles
-
-    return Folder(RealFiles(), path)
-
-
-def _spool(config: Config, folders: Home) -> Spool:
-    """Open the spool where no agent runs."""
-    from transport.fs import RealFiles
-    from transport.spool import Spool
-
-    return Spool.open(
-        RealFiles(),
-        Path(config.spool.directory).expanduser() if config.spool.directory else folders.spool,
-        device=folders.device(),
-        limit_bytes=config.spool.limit,
-        when_full=str(config.spool.when_full),
-    )
+    asyncio.run(show(load(config), home(), browser=browser, say=say))
 
 
 @app.command()
