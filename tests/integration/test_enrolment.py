@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from capture.config import parse_config
-from codec.seal import ArchivePublicKey, DeviceSigningKey
+from codec.chunk import Body, encode_body, seal_chunk
+from codec.model import ChunkId, KeyEvents, Meta, PointerEvents
+from codec.seal import ArchivePrivateKey, ArchivePublicKey, DeviceSigningKey
 from tests.integration.fleet import Fleet, fleet
 from tests.integration.stack import COMMAND, wait_for
 from transport.authority import fingerprint
 from transport.devices import Device
 from transport.enrolment import Token
 from transport.fs import RealFiles
+from transport.messages import NackCode, ack_topic, parse_answer, up_topic
+from transport.mqtt import Broker, Dialer, Tls
 from transport.registry import Registry
 
 pytestmark = pytest.mark.broker
@@ -123,6 +129,63 @@ def test_a_device_renews_changes_its_key_and_gets_a_new_archive_key(running: Fle
     sealing = ArchivePublicKey.from_text((home / "state" / "enrolled" / "archive.pub").read_text())
     assert sealing == after.sealing[-1].key != before.sealing[-1].key
     assert len(after.certificates) == 2
+
+
+def test_chunks_of_old_and_new_keys_are_archived_and_verify(running: Fleet) -> None:
+    """A device changes its signing key and its archive key while a chunk of the old ones still waits to be sent."""
+    running.start_collector()
+    running.enrol("nine")
+    home, config = running.folder / "nine", str(running.folder / "nine.toml")
+    device = (home / "state" / "device").read_text().strip()
+
+    def made(seq: int) -> bytes:
+        state = home / "state"
+        meta = Meta(1, time.time_ns(), 1000, ("computer-use-training",))
+        return seal_chunk(
+            ChunkId(device, 1, seq),
+            encode_body(Body(meta, PointerEvents.empty(), KeyEvents.empty(), [])),
+            recipient=ArchivePublicKey.from_text((state / "enrolled" / "archive.pub").read_text()),
+            signer=DeviceSigningKey.from_text((state / "device.key").read_text()),
+            expires_s=0,
+            value=200,
+        )
+
+    async def send(*chunks: bytes) -> list[NackCode]:
+        folder = home / "state" / "enrolled"
+        tls = Tls(folder / "ca.pem", folder / "client.pem", folder / "client.key")
+        nacks: list[NackCode] = []
+        answered = 0
+        async with Dialer(Broker("localhost", running.port, device, tls=tls)).connect() as connection:
+            await connection.subscribe(ack_topic(device), qos=0)
+            for chunk in chunks:
+                await connection.publish(up_topic(device), chunk)
+            async for message in connection.messages():
+                answer = parse_answer(message.payload)
+                nacks += [nack.code for nack in answer.nacks]
+                answered += len(answer.acks) + len(answer.nacks)
+                if answered >= len(chunks):
+                    break
+        return nacks
+
+    before, waiting = made(0), made(1)
+    assert asyncio.run(send(before)) == []
+    running.run("keys", "rotate", device, "--devices", str(running.devices), "--vault", str(running.vault))
+    running.run("enrol", "--renew", "--new-key", "--config", config, home=home)
+    assert asyncio.run(send(waiting, made(2))) == []
+    verify = ("archive", "verify", str(running.archive), "--devices", str(running.devices), "--key", str(running.vault))
+    done = running.run(*verify)
+    assert "3 chunks decoded" in done.stdout
+    assert "\nsound" in done.stdout
+    first = record_of(running, "nine").keys[0].key.key_id.hex()
+    running.run("keys", "revoke", device, "--key", first, "--devices", str(running.devices))
+    late = seal_chunk(
+        ChunkId(device, 1, 3), b"x", recipient=ArchivePrivateKey.generate().public,
+        signer=DeviceSigningKey.generate(), expires_s=0, value=0,
+    )  # fmt: skip
+    assert asyncio.run(send(late)) == [NackCode.UNKNOWN_KEY]
+    assert "\nsound" in running.run(*verify).stdout  # what was archived under it stays what it was
+    running.run("keys", "destroy", device, "--yes", "--devices", str(running.devices), "--vault", str(running.vault))
+    assert running.run(*verify, check=False).returncode == 8  # nobody can open it any more
 
 
 def test_a_revoked_device_cannot_renew(running: Fleet) -> None:
