@@ -74,9 +74,9 @@ def erase(
     except NotRunning:
         done, running = _erase_here(_load(config), folders, wanted), False
     typer.echo(json.dumps(done) if as_json else describe(done))
-    if done["ordered"] and wait:
+    if wait:
         _wait(folders, running, config)
-    elif done["ordered"] and not as_json:
+    elif done["orders"] and not as_json:
         when = "now" if running else "when `modicum run` next starts (or now, with --wait)"
         typer.echo(
             f"The order is sent {when}, within your budget. `modicum erase --status` shows the archive's answer."
@@ -162,7 +162,7 @@ def wanted_of(chunks: list[str], since: str, from_: str, to: str, all_: bool, *,
 
 def describe(done: dict[str, Any]) -> str:
     """Return what an erasing came to, as lines for a person."""
-    if not any(done[name] for name in ("here", "ordered", "already")):
+    if not any(done[name] for name in ("here", "orders", "already")):
         return "There is nothing to erase: no chunk lies in that time."
     lines = []
     if done["from_ms"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ class EraseRequests:
         """Erase chunks (`ids`), or what overlaps `since_ms` to `until_ms` (wall ms; what is open goes too), here and in the archive.
 
         Returns:
-            See transport/orders.py, `Erased`: here, ordered, already, uncertain, from_ms, until_ms.
+            See transport/orders.py, `Erased`: here, orders, ordered, already, uncertain, from_ms, until_ms.
         """
         agent = self._agent
         wanted: dict[str, Any]
@@ -42,14 +41,11 @@ class EraseRequests:
             agent.chunker.discard_waiting()
             await agent.chunker.close_all()  # what was closed a moment ago gets its number, and with it can be named
             agent.chunker.arm()
-        return await erase(agent, wanted)
-
-
-async def erase(agent: Agent, wanted: Mapping[str, Any]) -> Answer:
-    """Erase in the thread that stores chunks; return what came of it."""
-    done = await asyncio.get_running_loop().run_in_executor(agent._pack_thread, lambda: agent.erase(wanted))
-    agent.forgotten(done.here)
-    return done.to_answer()
+        answer = (await agent.erase(**wanted)).to_answer()
+        agent.steward.journal.note(
+            "erase", **{name: answer[name] for name in ("here", "ordered", "already") if name in answer}
+        )
+        return answer
 
 
 def _ms(request: Mapping[str, Any], name: str) -> int:

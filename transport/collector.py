@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 
 from codec.chunk import MAX_CHUNK_BYTES, parse_header
 from codec.seal import DeviceSigningKey
+from transport import asking
 from transport.archive import Store
 from transport.endpoint import Broker, Message
 from transport.errors import Refused, Unavailable
@@ -113,7 +114,7 @@ class Collector:
             archive,
             parse,
             check,
-            handlers or {},
+            {asking.MAGIC: asking.handler(archive.get), **(handlers or {})},
             max_chunk_bytes=settings.max_chunk_bytes,
             later_s=settings.later_s,
             unknown_s=settings.unknown_s,
@@ -188,8 +189,7 @@ class Collector:
         if not outcome.device:
             return
         waiting = self._waiting.setdefault(outcome.device, _Waiting())
-        if outcome.ack is not None:
-            chunk_id, digest = outcome.ack
+        for chunk_id, digest in outcome.acks:
             waiting.acks.setdefault(chunk_id.epoch, []).append((chunk_id.seq, digest))
         if outcome.nack is not None:
             waiting.nacks.append(outcome.nack)

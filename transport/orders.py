@@ -74,7 +74,7 @@ class Erased:
     def to_answer(self) -> dict[str, Any]:
         """Return it as plain values."""
         names = ("ordered", "already", "from_ms", "until_ms", "uncertain")
-        return {"here": len(self.here), **{name: getattr(self, name) for name in names}}
+        return {"here": len(self.here), "orders": len(self.numbers), **{name: getattr(self, name) for name in names}}
 
 
 class Orders:
@@ -135,6 +135,10 @@ class Orders:
             until_ms=max((span.end_wall_ms for span in known), default=0),
             uncertain=len(chosen) - len(known),
         )
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return `listing` of the outbox."""
+        return listing(self._outbox)
 
     def settle(self) -> Sequence[Gap]:
         """Delete here what was ordered to be erased and is still here; return what had waited. Call it at the start.

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -71,7 +71,8 @@ class Desk:
 
     stack: Stack
     pages: int = 0
-    reviews: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    base: str = ""
+    state: Any = None  # of the browser that the shared page was opened in
 
     @property
     def home(self) -> Home:
@@ -123,7 +124,7 @@ class Desk:
         self.pages += 1
         name = f"review-{self.pages}"
         command = [*COMMAND, "review", "--no-browser", "--config", str(self.stack.config)]
-        self.reviews.append(self.stack.processes.start(name, command, self.stack.environment))
+        self.last = self.stack.processes.start(name, command, self.stack.environment)
         found = wait_for(lambda: re.search(r"http://\S+", self.stack.processes.log(name)), "the page's link")
         return found.group(0)
 
@@ -173,25 +174,27 @@ def opened(desk: Desk, browser: Any) -> Iterator[Callable[..., Any]]:
     contexts: list[Any] = []
     complaints: list[str] = []
 
-    def open_page(**options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
+    def open_page(*, own_server: bool = False, **options: Any) -> Any:
+        state = None if own_server else desk.state
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options}, storage_state=state)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("console", lambda told: complaints.append(told.text) if told.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(desk.review())
+        if state is not None:
+            page.goto(desk.base)
+        else:
+            link = desk.review()
+            page.goto(link)
+            if not own_server:
+                desk.state, desk.base = context.storage_state(), link.split("enter")[0]
         page.wait_for_selector("body.ready", timeout=60_000)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    for process in desk.reviews:
-        process.terminate()
-    for process in desk.reviews:
-        process.wait(15)
-    desk.reviews.clear()
     assert not complaints
 
 
@@ -231,7 +234,7 @@ def test_opening_it_shows_what_was_recorded_and_where_it_is(desk: Desk, opened: 
     assert page.locator("#moments b").all_inner_texts() == ["Notes", "Xterm", "Notes", "Xterm"]
     assert page.locator("#moments .title").all_inner_texts()[-1] == "Letter to Ulm"
     states = {titled(page, title)["state"] for title in ("Letter to Ulm", "Shopping list")}
-    assert states == {"sent"}
+    assert states == {"archived"}
     assert {titled(page, title)["state"] for title in ("Second letter", "Private thoughts")} == {"here"}
     where = page.locator("#where").inner_text()
     assert re.search(r"Held back here\s+4 pieces", where)
@@ -458,25 +461,39 @@ def test_a_keyboard_alone_is_enough_to_delete_or_not(desk: Desk, opened: Callabl
     page.wait_for_function("(before) => scrub.getAttribute('aria-valuetext') !== before", arg=before)
 
 
-def test_what_has_left_is_deleted_here_and_asked_of_the_archive(desk: Desk, opened: Callable[..., Any]) -> None:
+def test_what_has_left_is_deleted_here_and_the_archive_s_answer_is_shown(
+    desk: Desk, opened: Callable[..., Any]
+) -> None:
     page = opened()
     chunk = titled(page, "Letter to Ulm")
-    kept = len(desk.copies.entries())
+    kept, archived = len(desk.copies.entries()), desk.stack.archived()
+    assert chunk["state"] == "archived"
     page.locator("#moments button", has_text="Letter to Ulm").click()
     page.click("#delete-here")
     assert "the archive is told" in page.locator("#confirm-text").inner_text()
     told = answered(page)
-    assert "had left: your copies are gone" in told
+    assert "had left: your copies are gone, and the order to erase" in told
     page.wait_for_function("() => !document.getElementById('moments').textContent.includes('Letter to Ulm')")
-    assert len(desk.copies.entries()) < kept
+    gone = kept - len(desk.copies.entries())
+    assert gone > 0
     assert chunk["id"] not in {one["id"] for one in chunks_of(page)}
+    page.wait_for_selector("#answers .done", timeout=60_000)
+    said = page.locator("#answers .done").first.inner_text()
+    assert re.search(rf"Order \d+ to the archive, to erase {gone} pieces?, signed .*: the archive has erased", said), (
+        said
+    )
+    left = desk.stack.archived()
+    assert len(left) == len(archived) - gone
+    assert int(chunk["id"].split("-")[1]) not in {int(path.stem) for path in left}
 
 
-def test_without_an_agent_it_shows_and_deletes_and_the_next_agent_says_so(
-    desk: Desk, opened: Callable[..., Any]
-) -> None:
-    desk.stack.stop_agent()
-    page = opened()
+def test_after_a_kill_it_shows_and_deletes_and_the_next_agent_says_so(desk: Desk, opened: Callable[..., Any]) -> None:
+    kept = [copy.name for copy in desk.copies.entries()]
+    assert kept
+    desk.stack.kill(desk.stack.agent)
+    assert [copy.name for copy in desk.copies.entries()] == kept, "copies outlive a power cut of the agent"
+    page = opened(own_server=True)
+    assert not any(one["damaged"] for one in chunks_of(page))
     assert page.locator("#pill").inner_text() == "Not running"
     page.wait_for_selector("#picture[data-whole=yes]")
     page.select_option("#delete-app", "xterm")
@@ -491,7 +508,7 @@ def test_without_an_agent_it_shows_and_deletes_and_the_next_agent_says_so(
     wait_for(lambda: any("forgotten" in row.fields.values() for row in rows()), "a gap row for what was deleted")
     page.click("#close")
     page.wait_for_selector("main.closed")
-    assert desk.reviews[-1].wait(20) == 0
+    assert desk.last.wait(20) == 0
 
 
 def _gap_rows(desk: Desk) -> list[Row]:

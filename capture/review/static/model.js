@@ -77,7 +77,7 @@ export class Model {
 
 export function placeOf(chunk, now) {
   if (chunk.state === "here") return chunk.ready > now ? "held" : "waiting";
-  return chunk.state;
+  return chunk.state === "archived" || chunk.state === "erasing" ? "sent" : chunk.state;
 }
 
 function joined(spans) {

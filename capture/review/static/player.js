@@ -158,7 +158,7 @@ export class Player {
     const image = $("picture"), key = `${id}/${number}`;
     $("blank").hidden = true;
     image.hidden = false;
-    $("screen").style.setProperty("aspect-ratio", `${width} / ${height}`);
+    $("screen").style.setProperty("--ratio", String(width / height));
     const span = this.model.spanAt(ms);
     image.alt = `Screenshot of ${clock(taken)}${span ? `, ${appName(span.app)}, ${span.title}` : ""}`;
     if (this.shown === key) return;
