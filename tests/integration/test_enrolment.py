@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.integration.stack import COMMAND, wait_for
 from transport.authority import fingerprint
 from transport.devices import Device
 from transport.enrolment import Token
+from transport.errors import Refused
 from transport.fs import RealFiles
 from transport.messages import NackCode, ack_topic, parse_answer, up_topic
 from transport.mqtt import Broker, Dialer, Tls
@@ -244,3 +246,36 @@ def test_strangers_are_dropped_and_counted(running: Fleet) -> None:
     wait_for(lambda: "a key or token that is not known" in running.processes.log("desk"), "the desk to drop it")
     process.terminate()
     running.enrol("eight")
+
+
+def test_names_and_passwords_instead_of_certificates(tmp_path: Path) -> None:
+    """deploy/mosquitto-passwords.conf: TLS 1.3 as well, and everybody on their own topics."""
+    with fleet(tmp_path, passwords=True) as made:
+        passwords = made.etc / "passwords"
+        passwords.touch(mode=0o600)
+        for name in ("modicum.collector", "dev-one", "dev-two"):
+            subprocess.run(["mosquitto_passwd", "-b", str(passwords), name, f"secret of {name}"], check=True)
+        made.start_broker()
+        tls = Tls(made.authority / "ca.pem")
+
+        def broker(name: str, password: str) -> Broker:
+            return Broker("localhost", made.port, f"{name}-x", name, password, tls=tls, connect_timeout_s=5.0)
+
+        async def look() -> None:
+            async with (
+                Dialer(broker("modicum.collector", "secret of modicum.collector")).connect() as collector,
+                Dialer(broker("dev-one", "secret of dev-one")).connect() as one,
+            ):
+                await collector.subscribe("modicum/v1/+/up", qos=1)
+                await one.publish(up_topic("dev-one"), b"mine")
+                with pytest.raises(Refused):
+                    await one.publish(up_topic("dev-two"), b"not mine")
+                async for message in collector.messages():
+                    assert (message.topic, message.payload) == (up_topic("dev-one"), b"mine")
+                    break
+            for name, password in (("dev-two", "secret of dev-one"), ("nobody", "x"), ("dev-two", "")):
+                with pytest.raises(Refused):
+                    async with Dialer(broker(name, password)).connect():
+                        pass
+
+        asyncio.run(look())
