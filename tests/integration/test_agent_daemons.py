@@ -50,6 +50,7 @@ cpu_battery = "60 %"   # the tests' own work counts as the agent's here: it must
 wakeups_s = 1000
 [broker]
 host = "broker.invalid"
+tls = true
 port = {LOCAL_BROKER_PORT}
 """
 Record = Callable[[str, object], None]

@@ -225,7 +225,7 @@ def test_by_files_where_there_is_no_way_through(running: Fleet) -> None:
 def test_an_existing_configuration_keeps_everything_else(running: Fleet) -> None:
     config = running.folder / "seven.toml"
     config.write_text(
-        '# mine\n[scope]\nallow = ["code"]  # work\n\n[broker]\nhost = "old.example.org"\nport = 1 # old\n'
+        '# mine\n[scope]\nallow = ["code"]  # work\n\n[broker]\nhost = "old.example.org"\ntls = true\nport = 1 # old\n'
     )
     running.enrol("seven")
     text = config.read_text()

@@ -169,6 +169,23 @@ def test_a_replayed_renewal_is_refused(scene: Scene) -> None:
     assert before.keys[1].key == coming.public
 
 
+def test_a_clock_that_runs_ahead_does_not_shut_its_device_out(scene: Scene) -> None:
+    signer = enrolled(scene)
+    right_s = scene.clock.s + 60
+    scene.clock.s += 10 * 365 * 86_400
+    ahead = scene.ask(signer, signer)
+    scene.clock.s = right_s
+    assert "clock" in refused(ahead, scene.registrar.answer(ahead))
+    granted(data := scene.ask(signer, signer), scene.registrar.answer(data))
+
+
+def test_tokens_that_ended_long_ago_are_forgotten(scene: Scene) -> None:
+    scene.token()
+    scene.clock.s += 40 * 86_400
+    scene.token()
+    assert len(list((scene.registry.folder / ".tokens").iterdir())) == 1
+
+
 def test_a_key_that_has_ended_renews_nothing(scene: Scene) -> None:
     signer, coming = enrolled(scene), DeviceSigningKey.generate()
     scene.clock.s += 10
