@@ -164,6 +164,8 @@ class LiveLine:
 
 def _show_json(event: CollectorEvent) -> None:
     fields = {"kind": event.kind, "text": event.text, "device": event.device, "bytes": event.size_bytes}
+    if event.code is not None:
+        fields["code"] = event.code.name.lower()
     chunk = None if event.chunk_id is None else str(event.chunk_id)
     typer.echo(json.dumps({"wall_ns": time.time_ns(), **fields, "chunk": chunk}, ensure_ascii=False))
 
