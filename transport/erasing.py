@@ -8,7 +8,7 @@ Write order, and what a crash after each step leaves:
 
 Guarantees: nothing is erased without a signature by a key that `keys` gives out; carrying one out twice, or after a
 crash, or while chunks that it covers arrive, ends the same. Does not guarantee that a disk forgets a removed file's
-blocks: chunks are sealed, and `modicum keys destroy` destroys the key.
+blocks: chunks are sealed, and `modicum archive shred` destroys the key.
 """
 
 from __future__ import annotations
