@@ -56,6 +56,7 @@ wakeups_s = 1000
 month = "1000 TB"
 [broker]
 host = "broker.invalid"
+tls = true
 port = {LOCAL_BROKER_PORT}
 """
 Record = Callable[[str, object], None]
