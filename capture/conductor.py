@@ -351,6 +351,7 @@ class Conductor:
     def discard_events(self) -> None:
         """Forget the open draft."""
         self._recorder.close(self._now_ms())
+        self._chunker.tell_nothing()
 
     async def discard_open(self) -> None:
         """Forget what is open and in no chunk yet."""
