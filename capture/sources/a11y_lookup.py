@@ -22,6 +22,7 @@ LOOKUP_S = 0.05
 """An application in a good mood answers in 1 ms; one that doesn't in 50 is busy, and must not be kept busier."""
 
 COMPONENT, DOCUMENT, TABLE = "org.a11y.atspi.Component", "org.a11y.atspi.Document", "org.a11y.atspi.Table"
+COLLECTION, CANONICAL, MATCH_ALL, FOCUSED = "org.a11y.atspi.Collection", 1, 1, 12
 SCREEN = 0  # coordinates of the whole display
 MAX_DEPTH = 16
 MAX_CLIMB = 40
@@ -62,6 +63,19 @@ class Lookup:
         """Return the paths of an application's windows."""
         answer = await self._bounded(app, self._call(app, ROOT, ACCESSIBLE, "GetChildren"))
         return [path for path in map(path_of, answer[0]) if path] if answer else []
+
+    async def focused(self, app: str, frame: str) -> str | None:
+        """Return the object of a window that has the focus; None when none has, or the application doesn't tell in time."""
+        wanted = [[1 << FOCUSED, 0], MATCH_ALL, {}, MATCH_ALL, [0, 0, 0, 0], MATCH_ALL, [], MATCH_ALL, False]
+        try:
+            async with asyncio.timeout(4 * LOOKUP_S):
+                answer = await self._call(
+                    app, frame, COLLECTION, "GetMatches", "(aiia{ss}iaiiasib)uib", [wanted, CANONICAL, 1, True]
+                )
+        except TimeoutError:
+            return None
+        found = [path for path in map(path_of, answer[0]) if path] if answer else []
+        return found[0] if found else None
 
     async def name(self, app: str, path: str) -> str | None:
         """Return an object's whole name; None when the application doesn't tell it in time."""
