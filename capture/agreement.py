@@ -10,7 +10,8 @@ from capture import effects
 from capture.consent import Terms, digest, notice
 from capture.errors import ConfigError, NoConsent
 from capture.narrowing import wider
-from codec.seal import ArchivePublicKey
+from codec.errors import CodecError
+from codec.seal import ArchivePublicKey, DeviceVerifyKey
 
 if TYPE_CHECKING:
     from capture.config import Config
@@ -42,6 +43,27 @@ def archive_key(config: Config) -> ArchivePublicKey:
         raise ConfigError(f'archive.public_key = "{name}": there is no such file') from error
     except UnicodeDecodeError as error:
         raise ConfigError(f'archive.public_key = "{name}": that is no key file') from error
+
+
+def answer_keys(config: Config) -> tuple[DeviceVerifyKey, ...]:
+    """Read the keys, one a line, by any of which the collectors' answers are signed; none is configured: none.
+
+    Raises:
+        ConfigError: the file holds no key.
+    """
+    name = config.archive.answers
+    if not name:
+        return ()
+    try:
+        lines = Path(name).expanduser().read_text(encoding="ascii").splitlines()
+        keys = tuple(DeviceVerifyKey.from_text(line) for line in lines if line.strip() and not line.startswith("#"))
+    except (FileNotFoundError, UnicodeDecodeError, CodecError) as error:
+        raise ConfigError(f'archive.answers = "{name}": there is no key in this file: {error}') from error
+    if not keys:
+        raise ConfigError(
+            f'archive.answers = "{name}": this file is empty; `modicum enrol --renew` fetches the key anew'
+        )
+    return keys
 
 
 def terms_of(config: Config) -> Terms:

@@ -11,20 +11,18 @@ import json
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capture import enrol_cli, erase_cli, service_cli
 from capture.errors import CaptureError, ConfigError, Exit, NoConsent, NotRunning
 from capture.failures import explain
-from capture.home import Home
+from capture.home import Home, config_path
 
 if TYPE_CHECKING:
     from capture.config import Config
-    from transport.folder import Folder
-    from transport.spool import Spool
 
 app = typer.Typer(
     name="modicum",
@@ -37,8 +35,7 @@ keys_app = typer.Typer(help="Make keys and certificates; let devices in, and out
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
-
-CONFIG_NAME = "modicum/config.toml"
+enrol_cli.mount(app)
 
 RELOAD_WAIT_S = 120.0
 """A reload closes and encodes what is open first."""
@@ -58,7 +55,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def main() -> None:
     """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
     _mount_transport()
-    _mount_scope()
+    _mount_trust()
     try:
         app()
     except KeyboardInterrupt:
@@ -69,13 +66,19 @@ def main() -> None:
         _fail(error)
 
 
-def _mount_scope() -> None:
-    """Mount the commands of scope and trust when one of them is named, or for the help."""
-    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if named in {None, "scope"}:
-        import capture.scope_cli
+def mount_trust() -> None:
+    """Mount the commands of scope and trust."""
+    from capture import scope_cli, trust_cli
 
-        capture.scope_cli.mount(app, load)
+    scope_cli.mount(app, load)
+    trust_cli.mount(app, load, home, _ask)
+
+
+def _mount_trust() -> None:
+    """Mount them when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "scope", "pause", "exempt", "journal", "privacy"}:
+        mount_trust()
 
 
 def _fail(error: BaseException) -> None:
@@ -107,14 +110,6 @@ def home() -> Home:
     return Home.of(os.environ)
 
 
-def config_path(given: Path | None) -> Path:
-    """Return where the configuration lies: as given, or by the XDG base directory specification."""
-    if given is not None:
-        return given
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path(os.environ.get("HOME", "~")).expanduser() / ".config")
-    return Path(base) / CONFIG_NAME
-
-
 def load(given: Path | None, policy: Path | None = None) -> Config:
     """Read and validate the configuration, as far as the administrator's policies let it.
 
@@ -127,7 +122,7 @@ def load(given: Path | None, policy: Path | None = None) -> Config:
     from capture.agreement import effective
     from capture.config import parse_config
 
-    path = config_path(given)
+    path = config_path(given, os.environ)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -147,11 +142,16 @@ def say(text: str) -> None:
 @app.command()
 def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    import faulthandler
+
     from capture import log
     from capture.agent import run_agent
 
-    log.to_stderr()
-    asyncio.run(run_agent(load(config, policy), home(), os.environ, lambda: load(config, policy)))
+    faulthandler.enable()  # the service manager's watchdog ends a loop that hangs by SIGABRT: then one sees where
+    parsed = load(config, policy)
+    log.set_up(parsed.log.level, parsed.log.file)
+    erase_cli.say_farewell(parsed, home())
+    asyncio.run(run_agent(parsed, home(), os.environ, lambda: load(config, policy)))
 
 
 @app.command()
@@ -165,6 +165,7 @@ def consent(
     """Read what this configuration records, and say yes or no."""
     from capture.agreement import terms_of
     from capture.consent import Consent, digest, notice
+    from capture.journal import Journal
     from capture.keyfiles import write_private
 
     folders = home()
@@ -186,6 +187,7 @@ def consent(
             raise NoConsent("you did not agree, so nothing will be recorded")
     folders.prepare()
     write_private(folders.consent_file, Consent(current, int(time.time()), text, terms).to_json())
+    Journal(folders.journal).note("consent", notice=current)
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
     _apply_if_running()
 
@@ -198,24 +200,6 @@ def _apply_if_running() -> None:
         return
     if changed:
         say("The running agent has applied it.")
-
-
-@app.command()
-def withdraw() -> None:
-    """End your consent: stop recording, and delete everything that has not been sent."""
-    import shutil
-
-    folders = home()
-    try:
-        _ask("withdraw")
-        _wait_until_gone(folders)
-    except NotRunning:
-        pass
-    folders.consent_file.unlink(missing_ok=True)
-    shutil.rmtree(folders.spool, ignore_errors=True)
-    shutil.rmtree(folders.copies, ignore_errors=True)
-    folders.own_key_file.unlink(missing_ok=True)
-    say("Your consent has ended. What had not been sent is deleted, and nothing more is recorded.")
 
 
 def _wait_until_gone(folders: Home, *, wait_s: float = 20.0) -> None:
@@ -258,22 +242,6 @@ def status(
 
 
 @app.command()
-def pause(
-    for_: Annotated[
-        str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')
-    ] = "forever",
-) -> None:
-    """Stop recording until `modicum resume`, or for as long as you say."""
-    seconds: float | None = None
-    if for_ != "forever":
-        from capture.units import parse_duration
-
-        seconds = parse_duration(for_).total_seconds()
-    _ask("pause", seconds=seconds)
-    say("Paused. `modicum resume` goes on." if seconds is None else f"Paused for {for_}.")
-
-
-@app.command()
 def resume() -> None:
     """Go on recording."""
     _ask("resume")
@@ -313,33 +281,9 @@ def review(
     ] = True,
 ) -> None:
     """Open a page of this machine that shows what was recorded, and deletes what you choose."""
-    from capture.review import opening
+    from capture.reviewing import review as show
 
-    checked, folders = load(config), home()
-    asyncio.run(
-        opening.review(checked, folders, _folder(folders.copies), partial(_spool, checked, folders), browser, say)
-    )
-
-
-def _folder(path: Path) -> Folder:
-    from transport.folder import Folder
-    from transport.fs import RealFiles
-
-    return Folder(RealFiles(), path)
-
-
-def _spool(config: Config, folders: Home) -> Spool:
-    """Open the spool where no agent runs."""
-    from transport.fs import RealFiles
-    from transport.spool import Spool
-
-    return Spool.open(
-        RealFiles(),
-        Path(config.spool.directory).expanduser() if config.spool.directory else folders.spool,
-        device=folders.device(),
-        limit_bytes=config.spool.limit,
-        when_full=str(config.spool.when_full),
-    )
+    asyncio.run(show(load(config), home(), browser=browser, say=say))
 
 
 @app.command()
@@ -347,7 +291,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what this machine can do, and say how to mend what it cannot."""
     from capture.doctor import examine, render
 
-    checks = asyncio.run(examine(config_path(config), home(), os.environ))
+    checks = asyncio.run(examine(config_path(config, os.environ), home(), os.environ))
     say(json.dumps([check.to_answer() for check in checks]) if as_json else render(checks))
     if any(check.failed for check in checks):
         raise typer.Exit(Exit.FAILED)
@@ -360,22 +304,6 @@ def config_reload() -> None:
     say(f"Applied: {', '.join(changed)}." if changed else "Nothing has changed.")
 
 
-@app.command()
-def enrol(
-    request: Annotated[
-        Path,
-        typer.Option("--request", help="Write a request there, for whoever runs the archive: modicum keys accept."),
-    ],
-) -> None:
-    """Have this device let in by the archive."""
-    from capture.enrolling import Enrolling
-
-    folders = home()
-    folders.prepare()
-    Enrolling(folders).write_request(request)
-    say(f"{request}: give it to whoever runs the archive; they run `modicum keys accept {request.name}`.")
-
-
 @config_app.command("check")
 def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Validate the configuration and say what it means."""
@@ -386,6 +314,9 @@ def config_check(config: ConfigOption = None, policy: PolicyOption = None) -> No
     rates = Rates.learned(json.loads(learned.read_text())) if learned.exists() else None
     say(describe(checked, rates))
 
+
+erase_cli.mount(app, home, load)
+app.add_typer(service_cli.commands(load, lambda given: config_path(given, os.environ)), name="service")
 
 if __name__ == "__main__":
     main()

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
 from capture.labels import Labels
+from capture.shortcut import parse_shortcut
 from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
 
@@ -285,6 +286,23 @@ class ReviewSection(Section):
     limit: Annotated[int, _size(0)] = 500_000_000
 
 
+def _shortcut(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('write a shortcut such as "ctrl+alt+p" in quotes, or "" for none')
+    parse_shortcut(value)
+    return value
+
+
+class ControlSection(Section):
+    """[control]"""
+
+    pause_shortcut: Annotated[str, BeforeValidator(_shortcut)] = "super+shift+p"
+
+
+LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
+"""Only this machine may be spoken to in clear."""
+
+
 class BrokerSection(Section):
     """[broker]"""
 
@@ -299,6 +317,10 @@ class BrokerSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.tls and not LOOPBACK.fullmatch(self.host):
+            raise ValueError(
+                f'host = "{self.host}" is another machine: it is spoken to by TLS only; write tls = true, and its TLS port'
+            )
         if bool(self.cert) != bool(self.key):
             raise ValueError("cert and key belong together: give both or neither")
         if (self.cert or self.ca) and not self.tls:
@@ -312,7 +334,39 @@ class ArchiveSection(Section):
     """[archive]"""
 
     public_key: str = ""
+    answers: str = ""
     reader: str = ""
+
+
+class LogLevel(StrEnum):
+    """From which level on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSection(Section):
+    """[log]"""
+
+    level: Annotated[LogLevel, _choice(LogLevel)] = LogLevel.INFO
+    file: str = ""
+
+
+class MetricsSection(Section):
+    """[metrics]"""
+
+    listen: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.listen and not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}", self.listen):
+            raise ValueError(
+                f'listen = "{self.listen}": write "127.0.0.1:9466" or another port of this machine\'s own; '
+                "what somebody does at their computer is not for the network"
+            )
+        return self
 
 
 class Config(Section):
@@ -327,8 +381,11 @@ class Config(Section):
     energy: EnergySection = EnergySection()
     spool: SpoolSection = SpoolSection()
     review: ReviewSection = ReviewSection()
+    control: ControlSection = ControlSection()
     broker: BrokerSection = BrokerSection()
     archive: ArchiveSection = ArchiveSection()
+    log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 def parse_config(text: str, *, source: str = "the configuration") -> Config:

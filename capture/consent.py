@@ -18,30 +18,24 @@ from capture.units import show_duration, show_share, show_size
 NOTICE_VERSION = 2
 """Raised when the fixed sentences below change in meaning; a new version asks again."""
 
-BARE_KINDS = (
+KINDS = (
     "the pointer's path, clicks and the wheel",
     "when keys are pressed and released, and their class (letter, digit, punctuation, edit, navigation, modifier)",
     "which application has the focus, its window's title and place",
     "of a browser, the host of the site in front, never the address",
 )
-"""What is recorded even without [semantics], besides screenshots."""
+"""What is recorded, besides screenshots and what `[semantics]` adds."""
 
 SEMANTIC_KINDS = (
-    "what is chosen in menus, lists, tabs and dialogues, and what is clicked on: its kind, its place among how many, and "
-    "{labels}",
-    "shortcuts by name (Ctrl+C)",
-    "that something was copied or pasted: its type, its size, a digest of it, from where to where",
+    "what is chosen in menus, lists, tabs and dialogues, and what is clicked on: its kind, its place among how many, and a "
+    "digest of its name",
+    "shortcuts by name, such as Ctrl+C; never keys that write text",
+    "that something was copied or pasted: its type, its size, a digest, from where to where",
 )
+"""What is recorded while `[semantics]` is enabled."""
 
-
-def kinds_of(*, semantics: bool, labels: str) -> tuple[str, ...]:
-    """Return what is recorded, besides screenshots.
-
-    Args:
-        semantics: whether choices are. labels: what is kept of their labels, in words.
-    """
-    return (*BARE_KINDS, *(kind.format(labels=labels) for kind in SEMANTIC_KINDS if semantics))
-
+LABEL_KIND = "the names of what is chosen and clicked on, as the application shows them"
+"""What is recorded besides where `[semantics]` keeps labels as text."""
 
 NEVER = (
     "which keys you press to write (only their class and their timing); nothing at all of them while a password field has the "

@@ -11,7 +11,7 @@ from capture import catalogue
 from capture.catalogue import Level
 from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
-from capture.consent import Terms, kinds_of
+from capture.consent import KINDS, LABEL_KIND, SEMANTIC_KINDS, Terms
 from capture.denied import BROWSERS, DENIED, PRIVATE_TITLES
 from capture.habits import Habits
 from capture.labels import Labels
@@ -64,6 +64,13 @@ def rules_of(config: Config) -> Rules:
     )
 
 
+def kinds_of(config: Config) -> tuple[str, ...]:
+    """Return what is recorded besides screenshots, as the notice says it."""
+    if not config.semantics.enabled:
+        return KINDS
+    return (*KINDS, *SEMANTIC_KINDS, *([LABEL_KIND] if config.semantics.labels is Labels.TEXT else []))
+
+
 def terms_of(config: Config, *, readers: str) -> Terms:
     """Return what the consent notice says.
 
@@ -90,10 +97,7 @@ def terms_of(config: Config, *, readers: str) -> Terms:
         named=scope.allow,
         named_sites=scope.sites,
         show_desktop=rules.show_desktop,
-        kinds=kinds_of(
-            semantics=config.semantics.enabled,
-            labels="its name" if config.semantics.labels is Labels.TEXT else "a digest of its name",
-        ),
+        kinds=kinds_of(config),
         screenshots=config.screens.enabled,
         screenshot_interval_s=round(config.screens.min_interval.total_seconds()),
         pointer_interval_ms=round(config.capture.pointer_interval / timedelta(milliseconds=1)),

@@ -60,12 +60,6 @@ class Forgetting:
         self._thread = thread
         self._noted = noted
 
-    async def ids(self, ids: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Delete chunks by (epoch, seq), copies included; return those that had still waited."""
-        gaps = await self.where(lambda entry: _pair(entry.chunk_id) in ids)
-        await self.copies(lambda chunk_id: _pair(chunk_id) in ids)
-        return {_pair(gap.chunk_id) for gap in gaps}
-
     async def copies(self, which: Callable[[ChunkId], bool] = lambda chunk_id: True) -> None:
         """Delete copies, whether or not their chunk has left; without an argument all."""
         await self._run(lambda: self._copies.forget(lambda copy: which(copy.chunk_id)))
@@ -84,10 +78,6 @@ class Forgetting:
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-def _pair(chunk_id: ChunkId) -> tuple[int, int]:
-    return chunk_id.epoch, chunk_id.seq
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Gate:
     """The sources' sink for input and focus.
 
     State: the window in focus, the causes for which recording is suspended, when the present gap began and why, when the
-    secret began that is being typed.
+    secret began that is being typed, which applications were recorded.
 
     Args:
         policy: decides by window.
@@ -45,6 +45,7 @@ class Gate:
         self._causes: list[str] = []
         self._gap: tuple[int, str] | None = None
         self._secret_ms: int | None = None
+        self._seen: dict[str, tuple[str, ...]] = {}
         self.reasons: tuple[str, ...] = ()
         self.open = False
         self.words = False
@@ -81,6 +82,7 @@ class Gate:
         self._judge(t_ms)
         if not self.open or window is None:
             return False
+        self._seen[window.app] = self.reasons
         place = {"x": window.x, "y": window.y, "w": window.width, "h": window.height}
         fields: dict[str, Scalar] = {"app": window.app, "title": window.title, **place}
         return self.row(t_ms, "focus", fields, words=("title",), lasting=True)
@@ -130,6 +132,12 @@ class Gate:
             began_ms, self._secret_ms = self._secret_ms, None
             self.row(t_ms, "gap", {"cause": "secret", "ms": max(0, t_ms - began_ms)})
 
+    def take_seen(self) -> dict[str, tuple[str, ...]]:
+        """Return the applications that were recorded since the last call, each with the rule that allowed it."""
+        seen, window = self._seen, self._window
+        self._seen = {} if not self.open or window is None else {window.app: self.reasons}
+        return seen
+
     @property
     def is_secret(self) -> bool:
         """Whether a secret is being typed."""
@@ -147,6 +155,10 @@ class Gate:
         if cause not in self._causes:
             self._causes.append(cause)
         self._judge(t_ms)
+
+    def begin(self) -> None:
+        """What was before now is no gap: recording begins."""
+        self._gap = None
 
     def lift(self, t_ms: int, cause: str) -> None:
         """Lift a cause; the gate opens if no other holds it and the policy allows the window in focus."""

@@ -22,6 +22,17 @@ DEVICE_CHARACTERS = 16
 """16 of 32 signs: 80 random bits, so that two devices of one fleet never draw the same."""
 
 
+CONFIG_NAME = "modicum/config.toml"
+
+
+def config_path(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """Return where the configuration lies: as given, or by the XDG base directory specification."""
+    if given is not None:
+        return given
+    base = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / CONFIG_NAME
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """The agent's folders.
@@ -70,9 +81,34 @@ class Home:
         return self.state / "learned.json"
 
     @property
+    def index(self) -> Path:
+        """Which chunk covers which minutes."""
+        return self.state / "chunks"
+
+    @property
+    def erasures(self) -> Path:
+        """The orders to erase, and the archive's answers."""
+        return self.state / "erasures"
+
+    @property
+    def farewell(self) -> Path:
+        """The last order of a device whose person withdrew, until it is answered."""
+        return self.state / "farewell"
+
+    @property
     def consent_file(self) -> Path:
         """The record of the person's yes."""
         return self.state / "consent.json"
+
+    @property
+    def journal(self) -> Path:
+        """The account of what was recorded, what left, and who asked for what."""
+        return self.state / "journal.jsonl"
+
+    @property
+    def standing(self) -> Path:
+        """The person's pause and exemptions, which outlast a restart."""
+        return self.state / "standing.json"
 
     @property
     def copies(self) -> Path:
@@ -102,6 +138,11 @@ class Home:
             write_private(path, secrets.token_bytes(32))
         return read_private(path, what="the key of labels' digests")
 
+    @property
+    def signing_key_file(self) -> Path:
+        """The device's signing key."""
+        return self.state / "device.key"
+
     def prepare(self) -> None:
         """Make the folders, private."""
         for folder in (self.state, self.runtime):
@@ -125,7 +166,7 @@ class Home:
 
     def signing_key(self) -> DeviceSigningKey:
         """Return the device's signing key; it is made on first use."""
-        path = self.state / "device.key"
+        path = self.signing_key_file
         if not path.exists():
             write_private(path, DeviceSigningKey.generate().to_text().encode())
         return DeviceSigningKey.from_text(read_private(path, what="the device's signing key").decode())

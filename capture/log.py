@@ -52,6 +52,18 @@ def hide(secret: str | None) -> None:
         _hidden.add(secret)
 
 
+def set_up(level: str, file: str) -> None:
+    """Log as the configuration says: to a file, or to standard error where none is named.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if file:
+        to_file(Path(file).expanduser(), LEVELS[level])
+    else:
+        to_stderr(LEVELS[level])
+
+
 def to_stderr(level: int = INFO) -> None:
     """Log to standard error: words on a terminal, JSON elsewhere, with the levels that the journal understands."""
     handler = logging.StreamHandler(sys.stderr)

@@ -63,7 +63,7 @@ class Slots:
         return slot
 
     def holds(self, key: object) -> bool:
-        """Tell whether a key is held: its next press is auto-repeat."""
+        """Tell whether a key is held."""
         return key in self._held
 
     def release(self, key: object) -> int:

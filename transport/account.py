@@ -1,4 +1,4 @@
-"""Shell: a connection's account at the ledger: reserves before, settles after, by the wire's count."""
+"""Shell: a connection's account at the ledger: admits and reserves before, settles after, by the wire's count."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ EVENTS_VALUE = 1
 class Ledger(Protocol):
     """The durable budget (transport/ledger.py)."""
 
+    def refusal(
+        self, size_bytes: int, *, link: Link, wall_ns: int, mono_ns: int, events_only: bool = False
+    ) -> Refusal | None: ...
+
     def reserve(
         self, size_bytes: int, *, link: Link, wall_ns: int, mono_ns: int, events_only: bool = False
     ) -> Lease | Refusal: ...
@@ -27,6 +31,8 @@ class Ledger(Protocol):
     def settle(
         self, lease_id: int, used_bytes: int, *, wall_ns: int, mono_ns: int, kinds: Mapping[str, int] | None = None
     ) -> None: ...
+
+    def left_bytes(self, link: Link) -> int: ...
 
 
 class Disk(Protocol):
@@ -50,8 +56,32 @@ class Account:
         self._disk = disk
         self._kinds = {"events": 0, "screens": 0}
 
+    async def admit(self, bound_bytes: int, *, link: Link, value: int) -> None:
+        """Ask whether the budget holds all that is being sent and `bound_bytes` more. Nothing is reserved by it.
+
+        Args:
+            value: of the chunk that it is for.
+
+        Raises:
+            QuotaExceeded: it does not.
+        """
+        wanted = self.meter.wanted(bound_bytes)
+        if wanted:
+            events_only = value >= EVENTS_VALUE
+            refusal = await self._disk(
+                lambda: self._ledger.refusal(
+                    wanted, link=link, wall_ns=time.time_ns(), mono_ns=self._clock_ns(), events_only=events_only
+                )
+            )
+            if refusal is not None:
+                raise _exceeded(refusal, wanted)
+
+    def room(self, left_bytes: int) -> int:
+        """Return the bound of the dearest chunk for which `left_bytes` in the budget suffice."""
+        return max(0, left_bytes - self.meter.wanted())
+
     async def reserve(self, bound_bytes: int, *, link: Link, value: int) -> None:
-        """Reserve what is missing for something that costs up to `bound_bytes`; durable on return.
+        """Reserve at once what is missing for something that costs up to `bound_bytes`; durable on return.
 
         Args:
             value: of the chunk that it is for.
@@ -59,17 +89,28 @@ class Account:
         Raises:
             QuotaExceeded: the budget does not admit it.
         """
-        missing = self.meter.missing(bound_bytes)
-        if not missing:
+        await self._lease(self.meter.wanted(bound_bytes), link, value)
+
+    async def extend(self, *, link: Link, value: int) -> None:
+        """Reserve a step more for what is being sent, where one is wanted; durable on return.
+
+        Raises:
+            QuotaExceeded: the budget does not admit it.
+        """
+        left = await self._disk(lambda: self._ledger.left_bytes(link))
+        await self._lease(self.meter.step(left), link, value)
+
+    async def _lease(self, size_bytes: int, link: Link, value: int) -> None:
+        if not size_bytes:
             return
         wall_ns, mono_ns = time.time_ns(), self._clock_ns()
         answer = await self._disk(
             lambda: self._ledger.reserve(
-                missing, link=link, wall_ns=wall_ns, mono_ns=mono_ns, events_only=value >= EVENTS_VALUE
+                size_bytes, link=link, wall_ns=wall_ns, mono_ns=mono_ns, events_only=value >= EVENTS_VALUE
             )
         )
         if isinstance(answer, Refusal):
-            raise QuotaExceeded(answer.reasons, retry_wall_ns=answer.retry_wall_ns)
+            raise _exceeded(answer, size_bytes)
         self.meter.add(answer.id, answer.reserved_bytes)
 
     def note_kind(self, value: int, size_bytes: int) -> None:
@@ -114,3 +155,12 @@ class Account:
             )
 
         return work
+
+
+def _exceeded(refusal: Refusal, size_bytes: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        refusal.reasons,
+        retry_wall_ns=refusal.retry_wall_ns,
+        left_bytes=refusal.left_bytes,
+        soon=refusal.left_bytes >= size_bytes,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -10,15 +11,17 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
+import transport.desk_cli
 import transport.keys_cli
 from transport import erase_cli
+from transport.address import broker_of
 from transport.errors import TransportError
 from transport.keys_cli import ReadPrivate
 
@@ -40,8 +43,9 @@ PurposeOption = Annotated[str | None, typer.Option("--purpose", help="What you l
 SinceOption = Annotated[datetime | None, typer.Option("--since", help="From this local time on: 2026-11-24T09:00.")]
 UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before this local time.")]
 
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+SYNCERS = 4
+"""Threads of a collector that wait for the disk: files that are synced at once share the file system's commits."""
+
 PROGRESS_STEP_S = 0.2
 DEVICES = ".devices"
 """The registry's folder in an archive, where no other is named."""
@@ -60,34 +64,10 @@ def mount(app: typer.Typer, keys: typer.Typer, read_private: ReadPrivate) -> Non
     app.add_typer(archive_app, name="archive")
     app.command()(collect)
     app.command()(broker)
+    transport.desk_cli.mount(app)
 
 
 _read_private: ReadPrivate
-
-
-def parse_address(url: str) -> tuple[str, int, str | None, bool]:
-    """Read a broker's address: "mqtts://[user@]host[:port]", or "mqtt://127.0.0.1[:port]" on this machine.
-
-    Returns:
-        Host, port, user and whether it is encrypted.
-
-    Raises:
-        TransportError: it is no such address, holds a password, or would send in clear over a network.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host is None or parts.scheme not in PORTS or parts.path.strip("/"):
-        raise TransportError(f"{url!r} is no broker's address: write mqtts://host:8883, or mqtt://127.0.0.1:1883")
-    if parts.password:
-        raise TransportError(
-            "everybody sees a password in an address: put it into a file, and name it by --password-file"
-        )
-    if parts.scheme == "mqtt" and host not in LOOPBACK:
-        raise TransportError(f"{url!r} could be read on the way: use mqtts:// (mqtt:// is for this machine alone)")
-    return host, port or PORTS[parts.scheme], parts.username, parts.scheme == "mqtts"
 
 
 def collect(
@@ -100,40 +80,68 @@ def collect(
         bool,
         typer.Option("--unchecked", help="Take chunks of devices that nobody enrolled, without a look at who signed."),
     ] = False,
+    answer_key: Annotated[
+        Path | None, typer.Option("--answer-key", help="Signs the answers to devices: `modicum keys answers` makes it.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="This collector's name at the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Holds the user's password.")] = None,
     ca: PemOption = None,
     cert: PemOption = None,
     key: PemOption = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="HOST:PORT", help="Serve figures for Prometheus there; 127.0.0.1:9108.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Take chunks from the broker into an archive, until stopped. Any number of collectors may run beside each other."""
+    from transport import erasing, expiry
     from transport.archive import FolderStore
     from transport.collector import Collector, CollectorSettings
     from transport.fs import RealFiles
-    from transport.mqtt import Broker, Tls
+    from transport.metrics import CollectorMetrics
 
-    host, port, user, encrypted = parse_address(broker)
     settings = CollectorSettings(
-        Broker(
-            host,
-            port,
-            client_id=name or f"collector-{time.time_ns():x}",
-            username=user,
-            password=_read_private(password_file, "the password").decode().rstrip("\n") if password_file else None,
-            tls=Tls(ca_file=ca, certificate_file=cert, key_file=key) if encrypted else None,
-        )
+        broker_of(broker, name or f"collector-{time.time_ns():x}", read_password(password_file), ca, cert, key),
+        answer_key=transport.keys_cli.read_answer_key(answer_key),
     )
     show = _show_json if as_json else LiveLine(str(archive)).show
-    check = None
+    registry = None
     if unchecked:
         typer.echo("NOT CHECKED: whoever reaches the broker can put chunks of any device into this archive", err=True)
     else:
-        check = transport.keys_cli.open_registry(devices or archive / DEVICES).check
-    asyncio.run(_until_told(Collector(settings, FolderStore(RealFiles(), archive), show, check=check).run()))
+        registry = transport.keys_cli.open_registry(devices or archive / DEVICES)
+    figures = CollectorMetrics() if metrics else None
+    store = FolderStore(
+        RealFiles(),
+        archive,
+        syncers=ThreadPoolExecutor(SYNCERS, thread_name_prefix="sync"),
+        on_stored=figures.stored if figures else lambda seconds: None,
+    )
+    collector = Collector(
+        settings,
+        store,
+        show,
+        check=expiry.before(registry.check if registry else None, wall_s),
+        handlers=erasing.handlers(store, registry, wall_s),
+    )
+    with contextlib.ExitStack() as stack:
+        if figures is not None:
+            figures.watch(collector)
+            stack.callback(figures.serve(metrics))
+        asyncio.run(until_told(collector.run()))
 
 
-async def _until_told(work: Coroutine[object, object, None]) -> None:
+def wall_s() -> int:
+    """Return the wall clock, in seconds since 1970."""
+    return int(time.time())
+
+
+def read_password(path: Path | None) -> str | None:
+    """Return the password in a file that only its owner can read."""
+    return _read_private(path, "the password").decode().rstrip("\n") if path else None
+
+
+async def until_told(work: Coroutine[object, object, None]) -> None:
     """Run until SIGTERM or SIGINT."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,7 +171,7 @@ class LiveLine:
             self._chunks += 1
             self._bytes += event.size_bytes
             self._devices.add(event.device)
-        elif event.kind in {"refused", "failed", "disconnected", "connected"}:
+        elif event.kind in {"refused", "failed", "disconnected", "connected", "erased"}:
             self._other += event.kind in {"refused", "failed"}
             typer.echo(("\r\x1b[K" if self._is_terminal else "") + f"{event.kind}: {event.text}")
         if self._is_terminal:
@@ -175,6 +183,8 @@ class LiveLine:
 
 def _show_json(event: CollectorEvent) -> None:
     fields = {"kind": event.kind, "text": event.text, "device": event.device, "bytes": event.size_bytes}
+    if event.code is not None:
+        fields["code"] = event.code.name.lower()
     chunk = None if event.chunk_id is None else str(event.chunk_id)
     typer.echo(json.dumps({"wall_ns": time.time_ns(), **fields, "chunk": chunk}, ensure_ascii=False))
 
@@ -281,7 +291,8 @@ def show(
     out: Annotated[Path | None, typer.Option("--out", help="Draw screenshots and a timeline into this PNG.")] = None,
 ) -> None:
     """Show what one chunk says of itself and holds, or (with --out) a recording at a glance."""
-    from codec.chunk import decode_body, open_chunk
+    from codec.chunk import decode_body, open_chunk, parse_header
+    from codec.errors import Denied
     from codec.model import ChunkId
     from codec.reader import Recording
     from transport.exports.about import describe
@@ -294,7 +305,10 @@ def show(
         chunk_id = ChunkId(device, int(epoch, 16), int(seq))
     except ValueError:
         raise TransportError(f"{chunk!r} is no chunk's id: copy one from `modicum archive ls`") from None
-    header, body = open_chunk(_open(archive).get(chunk_id), _private_key(key))
+    data = _open(archive).get(chunk_id)
+    if parse_header(data).has_expired(wall_s()):
+        raise Denied(f"chunk {chunk_id} has expired: it may not be read, and `modicum archive expire` deletes it")
+    header, body = open_chunk(data, _private_key(key))
     typer.echo(describe(Recording(header, decode_body(body))))
 
 
@@ -334,12 +348,23 @@ def _show_sheet(
 
 
 @archive_app.command("verify")
-def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False) -> None:
+def verify(
+    archive: ArchiveArgument,
+    key: KeyOption,
+    devices: Annotated[
+        Path | None,
+        typer.Option("--devices", help="The registry, to check who signed. Default: ARCHIVE/.devices, if there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Decode everything, and look for damage and for holes in the sequences."""
     from transport.verify import describe_report, verify
 
     line = ProgressLine("verified")
-    report = verify(_open(archive), _private_key(key), progress=line)
+    store = _open(archive)
+    known = devices or archive / DEVICES
+    signature = transport.keys_cli.open_registry(known).signature if devices or known.is_dir() else lambda chunk: ""
+    report = verify(store, _private_key(key), progress=line, signature=signature)
     line.end()
     typer.echo(json.dumps(report.to_answer()) if as_json else describe_report(report))
     if not report.is_sound:

@@ -24,12 +24,14 @@ class Protocol(StrEnum):
 class Tls:
     """How the broker proves who it is, and we. ca_file: PEM of who signs brokers (None: the system's authorities).
 
-    certificate_file, key_file: PEM of our own certificate, for brokers that ask for one.
+    certificate_file, key_file: PEM of our own certificate, for brokers that ask for one. anyone: take any broker's certificate;
+    only for what is signed and holds no secret (transport/joining.py).
     """
 
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
+    anyone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from codec.chunk import peek_header
 from codec.errors import Corrupt
 from codec.seal import DeviceVerifyKey
-from codec.tombstone import MAGIC, Scope, Tombstone, parse_tombstone, verify_tombstone
+from codec.tombstone import MAGIC, Authority, Scope, Tombstone, parse_tombstone, verify_tombstone
 from transport.errors import Busy, StorageFailed, TooLarge
-from transport.intake import Reply
+from transport.intake import Handler, Reply
 from transport.messages import NackCode
 from transport.tombstones import Tombstones
 
-__all__ = ["MAGIC", "Eraser", "Keys"]
+if TYPE_CHECKING:
+    from transport.registry import Registry
+
+__all__ = ["MAGIC", "Eraser", "Keys", "handlers", "keys_of"]
+
+UNCHECKED_S = 3600
+"""A collector that knows nobody's key carries out nothing: the device is asked to try again, when one runs that does."""
 
 BUSY_S = 5
 """Another process erases: the device is asked to come back."""
@@ -69,7 +75,8 @@ class Eraser:
             return Reply("refused", why, NackCode.WRONG_DEVICE)
         key = self._keys(tombstone)
         if isinstance(key, NackCode):
-            return Reply("refused", f"a tombstone signed by {tombstone.signer_id.hex()}: {_words(key)}", key)
+            why = f"a tombstone signed by {tombstone.signer_id.hex()}: {_words(key)}"
+            return Reply("refused", why, key, UNCHECKED_S if key is NackCode.LATER else 0)
         try:
             verify_tombstone(payload, key)
         except Corrupt as error:
@@ -130,6 +137,39 @@ class Eraser:
         self._archive.drop_quarantined(lambda name, start: _is_covered(tombstone, name, start))
         self._archive.tombstones.finish(note)
         return erased
+
+
+def keys_of(registry: Registry | None, now_s: Callable[[], int]) -> Keys:
+    """Return how devices' tombstones are verified: by the keys that count for them now.
+
+    Args:
+        registry: of the devices; None: nobody's key is known. now_s: the wall clock.
+    """
+
+    def keys(tombstone: Tombstone) -> DeviceVerifyKey | NackCode:
+        if registry is None:
+            return NackCode.LATER
+        if tombstone.authority is not Authority.DEVICE:
+            return NackCode.UNKNOWN_KEY  # the owner has the archive at hand: `modicum archive erase`
+        record = registry.get(tombstone.device)
+        if record is None:
+            return NackCode.UNKNOWN_KEY
+        entry, refusal = record.judge(tombstone.signer_id, now_s())
+        return refusal or (NackCode.UNKNOWN_KEY if entry is None else entry.key)
+
+    return keys
+
+
+def handlers(archive: Archive, registry: Registry | None, now_s: Callable[[], int]) -> dict[bytes, Handler]:
+    """Return what a collector needs to carry tombstones out, after what was interrupted before is finished.
+
+    Raises:
+        StorageFailed: something is left.
+    """
+    eraser = Eraser(archive, keys_of(registry, now_s))
+    with contextlib.suppress(Busy):
+        eraser.resume()
+    return {MAGIC: eraser.handle}
 
 
 def _is_covered(tombstone: Tombstone, name: str, start: bytes) -> bool:

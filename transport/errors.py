@@ -54,12 +54,17 @@ class QuotaExceeded(TransportError):
 
     Attributes:
         reasons: why, in words. retry_wall_ns: when to ask again (0 = unknown).
+        left_bytes: what it would admit. soon: only the rate's ceiling is in the way.
     """
 
-    def __init__(self, reasons: tuple[str, ...], *, retry_wall_ns: int = 0) -> None:
+    def __init__(
+        self, reasons: tuple[str, ...], *, retry_wall_ns: int = 0, left_bytes: int = 0, soon: bool = False
+    ) -> None:
         super().__init__("; ".join(reasons) or "the budget admits no more bytes now")
         self.reasons = reasons
         self.retry_wall_ns = retry_wall_ns
+        self.left_bytes = left_bytes
+        self.soon = soon
 
 
 class SpoolFull(TransportError):

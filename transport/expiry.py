@@ -25,6 +25,9 @@ from transport.errors import Missing, StorageFailed
 from transport.fs import Files, Handle, read_file, replace_file
 from transport.messages import NackCode
 
+Check = Callable[[str, bytes], NackCode | None]
+"""See transport/intake.py."""
+
 FOLDER = ".expired"
 SUFFIX = ".json"
 VERSION = 1
@@ -190,6 +193,16 @@ def refusal(chunk: bytes, now_s: int) -> NackCode | None:
     """Say whether a chunk that arrives may not be kept any more: EXPIRED, or None. Its wholeness is the caller's to check."""
     header = peek_header(chunk)
     return NackCode.EXPIRED if header is not None and header.has_expired(now_s) else None
+
+
+def before(check: Check | None, now_s: Callable[[], int]) -> Check:
+    """Return a collector's check that refuses what has expired, and asks `check` of all else."""
+
+    def judge(device: str, chunk: bytes) -> NackCode | None:
+        refused = refusal(chunk, now_s())
+        return refused if refused is not None or check is None else check(device, chunk)
+
+    return judge
 
 
 def describe(found: Expired, *, dry_run: bool) -> str:

@@ -15,7 +15,7 @@ import typer
 from transport.errors import TransportError
 
 if TYPE_CHECKING:
-    from codec.seal import ArchivePublicKey, Suite
+    from codec.seal import ArchivePublicKey, DeviceSigningKey, Suite
     from transport.authority import Authority
     from transport.devices import Device
     from transport.registrar import Offer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ReadPrivate = Callable[[Path, str], bytes]
 """Reads a file that only its owner may read; is given what it is, for messages."""
 
-CERTIFICATE, KEY = "ca.pem", "ca.key"
+CERTIFICATE, KEY, REVOKED = "ca.pem", "ca.key", "crl.pem"
 
 DevicesOption = Annotated[Path, typer.Option("--devices", help="The registry's folder: who may send.")]
 AuthorityOption = Annotated[
@@ -39,6 +39,10 @@ VaultOption = Annotated[
 NeededVault = Annotated[Path, typer.Option("--vault", help="The folder of the devices' archive keys.")]
 ArchiveKeyOption = Annotated[
     Path | None, typer.Option("--archive-key", help="Or: one archive's public key, the same for all.")
+]
+AnswerKeyOption = Annotated[
+    Path | None,
+    typer.Option("--answer-key", help="The public half of the collectors' key, answers.pub, for the device."),
 ]
 HybridOption = Annotated[bool, typer.Option("--post-quantum", help="ML-KEM-768 with X25519: 1.1 kB more a chunk.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -65,7 +69,7 @@ def mount(keys: typer.Typer, read_private: ReadPrivate) -> None:
     """
     global _read_private
     _read_private = read_private
-    for command in (archive, ca, cert, token, accept, ls, revoke, rotate, destroy):
+    for command in (archive, answers, ca, cert, token, accept, ls, revoke, rotate):
         keys.command()(command)
 
 
@@ -93,21 +97,42 @@ def archive(
     )
 
 
+def answers(
+    out: Annotated[Path, typer.Option("--out", help="The folder for the pair; it is made.")] = Path("answer-keys"),
+) -> None:
+    """Make the key by which collectors sign their answers: devices that know it believe nobody else, not even the broker."""
+    from codec.seal import DeviceSigningKey
+
+    private_path, public_path = out / "answers.key", out / "answers.pub"
+    if private_path.exists():
+        raise TransportError(
+            f"{private_path} exists: devices that know it would not believe another; name another folder"
+        )
+    key = DeviceSigningKey.generate()
+    write(private_path, key.to_text().encode())
+    write(public_path, key.public.to_text().encode())
+    typer.echo(f"{private_path}: for the collectors (--answer-key)\n{public_path}: devices get it when they enrol")
+
+
 def ca(
     out: Annotated[Path, typer.Option("--out", help="The folder for it; it is made.")] = Path("fleet-authority"),
     name: Annotated[str, typer.Option("--name", help="How it is called in certificates.")] = "modicum fleet",
 ) -> None:
     """Make the fleet's authority: it signs the certificates of broker, collectors and devices."""
-    from transport.authority import Authority
+    from transport.authority import Authority, fingerprint
 
     if (out / KEY).exists():
         raise TransportError(f"{out / KEY} exists: what it has signed would be worth nothing; name another folder")
-    made = Authority.make(name, int(time.time()))
+    now_s = int(time.time())
+    made = Authority.make(name, now_s)
     write(out / KEY, made.key)
     write(out / CERTIFICATE, made.certificate)
+    write(out / REVOKED, made.revocations((), now_s))
     typer.echo(
         f"{out / KEY}: whoever has it lets devices in: keep it where `modicum enrolment` runs\n"
-        f"{out / CERTIFICATE}: for the broker and the collectors; devices get it when they enrol"
+        f"{out / CERTIFICATE}: for the broker and the collectors; devices get it when they enrol\n"
+        f"{out / REVOKED}: the certificates that are revoked (none), for the broker\n"
+        f"fingerprint (SHA-256): {fingerprint(made.certificate).hex()}"
     )
 
 
@@ -164,6 +189,7 @@ def accept(
     archive_key: ArchiveKeyOption = None,
     offer: Annotated[str, typer.Option("--offer", help="The broker's address, for the device.")] = "",
     reader: Annotated[str, typer.Option("--reader", help="Who reads the recordings, for the notice.")] = "",
+    answer_key: AnswerKeyOption = None,
     reply: Annotated[Path | None, typer.Option("--reply", help="Where to write the answer for the device.")] = None,
     hybrid: HybridOption = False,
 ) -> None:
@@ -178,7 +204,7 @@ def accept(
         RealFiles(),
         open_registry(devices),
         read_authority(authority) if authority else None,
-        offer_of(offer, reader),
+        offer_of(offer, reader, answer_key),
     )
     sealing = _sealing_key(vault, archive_key, hybrid=hybrid) if vault or archive_key else None
     decided = registrar.accept(from_armor(request.read_text("ascii", errors="replace"), "request"), sealing)
@@ -203,9 +229,8 @@ def revoke(
     devices: DevicesOption,
     key: Annotated[str, typer.Option("--key", help="Only this signing key (its id), not the whole device.")] = "",
     authority: AuthorityOption = None,
-    crl: Annotated[Path | None, typer.Option("--crl", help="Write the broker's revocation list there.")] = None,
 ) -> None:
-    """Take nothing more from a device, or from one of its keys; counts at once at every collector of this registry."""
+    """Take nothing more from a device, or one of its keys, at once; with --authority, make the broker's revocation list."""
     registry, now_s = open_registry(devices), int(time.time())
 
     def edit(record: Device | None) -> Device:
@@ -219,9 +244,7 @@ def revoke(
 
     registry.change(device, edit)
     typer.echo(f"revoked: {device}{f', key {key}' if key else ''}")
-    if (crl is None) != (authority is None):
-        raise TransportError("the revocation list is signed by the authority: name both --authority and --crl")
-    if crl is not None and authority is not None:
+    if authority is not None:
         records = filter(None, map(registry.get, registry.devices()))
         serials = [
             entry.serial
@@ -230,8 +253,10 @@ def revoke(
             for entry in record.certificates
             if entry.until_s > now_s
         ]
-        write(crl, read_authority(authority).revocations(serials, now_s))
-        typer.echo(f"{crl}: {len(serials)} certificates; have the broker read it again (SIGHUP)")
+        write(authority / REVOKED, read_authority(authority).revocations(serials, now_s))
+        typer.echo(
+            f"{authority / REVOKED}: {len(serials)} certificates; give it to the broker, and have it read it (SIGHUP)"
+        )
 
 
 def rotate(device: DeviceArgument, devices: DevicesOption, vault: NeededVault, hybrid: HybridOption = False) -> None:
@@ -248,24 +273,6 @@ def rotate(device: DeviceArgument, devices: DevicesOption, vault: NeededVault, h
 
     registry.change(device, edit)
     typer.echo(f"{device} is to seal for {public.key_id.hex()}; on it: modicum enrol --renew")
-
-
-def destroy(
-    device: DeviceArgument,
-    devices: DevicesOption,
-    vault: NeededVault,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Destroy a device's archive keys: nobody can ever open what it recorded, wherever copies of it lie."""
-    record, keys = open_registry(devices).get(device), open_vault(vault)
-    if record is None:
-        raise TransportError(f"device {device} is not enrolled: `modicum keys ls` shows who is")
-    here = [entry.key.key_id for entry in record.sealing if keys.has(entry.key.key_id)]
-    if here and not yes:
-        typer.confirm(f"Destroy {len(here)} keys of {device}? What was sealed for them is lost for ever.", abort=True)
-    for key_id in here:
-        keys.destroy(key_id)
-    typer.echo(f"destroyed: {len(here)} keys of {device}; backups of the vault have to forget them, too")
 
 
 def open_registry(folder: Path) -> Registry:
@@ -297,15 +304,26 @@ def read_authority(folder: Path) -> Authority:
     return Authority((folder / CERTIFICATE).read_bytes(), _read_private(folder / KEY, "the authority's key"))
 
 
-def offer_of(address: str, reader: str) -> Offer:
-    """Return what devices are told: the broker's address (as --broker), and who reads."""
-    from transport.cli import parse_address
+def read_answer_key(path: Path | None) -> DeviceSigningKey | None:
+    """Return the key that signs answers."""
+    from codec.seal import DeviceSigningKey
+
+    if path is None:
+        return None
+    return DeviceSigningKey.from_text(_read_private(path, "the key for answers").decode("ascii", "replace"))
+
+
+def offer_of(address: str, reader: str, answer_key: Path | None = None) -> Offer:
+    """Return what devices are told: the broker's address (as --broker), who reads, and who signs answers."""
+    from codec.seal import DeviceVerifyKey
+    from transport.address import parse_address
     from transport.registrar import Offer
 
+    verify = DeviceVerifyKey.from_text(answer_key.read_text("ascii", errors="replace")) if answer_key else None
     if not address:
-        return Offer(reader=reader)
+        return Offer(reader=reader, answer_key=verify)
     host, port, _, encrypted = parse_address(address)
-    return Offer(host, port, encrypted, reader)
+    return Offer(host, port, encrypted, reader, verify)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -143,6 +143,13 @@ class Ledger:
             return Refusal((reason,), wall_ns + RETRY_NS, self._budget.left_bytes(link))
         return self._budget.take(size_bytes, link)
 
+    def refusal(
+        self, size_bytes: int, *, link: Link, wall_ns: int, mono_ns: int, events_only: bool = False
+    ) -> Refusal | None:
+        """Say why `reserve` would refuse, or None. Nothing is reserved. Arguments as there."""
+        self._budget.observe(self._moment(wall_ns, mono_ns))
+        return self._budget.refusal(size_bytes, link, events_only=events_only)
+
     def settle(
         self,
         lease_id: int,

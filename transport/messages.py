@@ -8,18 +8,25 @@ An answer goes to `modicum/v1/<device>/ack`, as msgpack:
 what really lies there. `n` names payloads that were refused, by digest alone, since a malformed one has no readable id. `d` (left
 away when empty) names payloads that were no chunks, a tombstone for one, and were carried out.
 Answers are idempotent; one that gets lost makes the device send again, and the collector answer again.
+
+Where the collectors have a key for it, an answer is signed, with the device's name: `8D 4D 44 41`, the Ed25519 signature (64
+bytes) over "modicum answer", 00, the device's name, 00 and the msgpack, and then the msgpack. A device that knows the key takes
+no other answer: then not even the broker's owner can make it throw something away. An old answer, replayed, says what is so
+anyway: it names chunks by the digest of their bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
 
 import msgpack
 
 from codec.model import DEVICE_PATTERN
+from codec.seal import SIGNATURE_BYTES, DeviceSigningKey, DeviceVerifyKey
 from transport.errors import TransportError
 
 VERSION = 1
@@ -28,6 +35,9 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_ANSWERED = 1024
 """Chunks in one answer; limits on what is accepted from the network."""
 
+SIGNED_MAGIC = b"\x8dMDA"
+SIGNED_PREFIX = b"modicum answer\0"
+
 UP = "up"
 ACK = "ack"
 _UP_TOPIC = re.compile(r"modicum/v1/([a-z0-9-]{4,32})/up")
@@ -35,6 +45,10 @@ _UP_TOPIC = re.compile(r"modicum/v1/([a-z0-9-]{4,32})/up")
 
 class Malformed(TransportError):
     """A message is not what its topic promises: count it and go on."""
+
+
+class Unsigned(Malformed):
+    """An answer is not signed by the collectors: somebody else has answered."""
 
 
 class NackCode(IntEnum):
@@ -125,14 +139,32 @@ def pack_answer(answer: Answer) -> bytes:
     return bytes(msgpack.packb(fields))
 
 
-def parse_answer(payload: bytes) -> Answer:
+def sign_answer(payload: bytes, device: str, signer: DeviceSigningKey) -> bytes:
+    """Return an answer's payload, signed for a device."""
+    return SIGNED_MAGIC + signer.sign(_signed(payload, device)) + payload
+
+
+def _signed(payload: bytes, device: str) -> bytes:
+    return SIGNED_PREFIX + device.encode("ascii") + b"\0" + payload
+
+
+def parse_answer(payload: bytes, device: str = "", keys: Collection[DeviceVerifyKey] = ()) -> Answer:
     """Return the answer in a payload.
 
+    Args:
+        payload: as it came. device: who it came to. keys: one of which has to have signed it; none: it need not be signed.
+
     Raises:
-        Malformed: it is not one, or is over a limit.
+        Malformed: it is not one, or is over a limit. Unsigned: it is not signed by any of the keys.
     """
     if len(payload) > MAX_ANSWER_BYTES:
         raise Malformed(f"an answer of {len(payload):,} bytes is over the limit of {MAX_ANSWER_BYTES:,}")
+    signature = b""
+    if payload[: len(SIGNED_MAGIC)] == SIGNED_MAGIC:
+        start = len(SIGNED_MAGIC) + SIGNATURE_BYTES
+        signature, payload = payload[len(SIGNED_MAGIC) : start], payload[start:]
+    if keys and not any(key.verifies(signature, _signed(payload, device)) for key in keys):
+        raise Unsigned("an answer that no collector has signed")
     try:
         fields = msgpack.unpackb(payload, max_array_len=MAX_ANSWERED, max_map_len=16, max_str_len=64, max_ext_len=0)
         if fields["v"] != VERSION:

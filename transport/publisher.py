@@ -19,16 +19,21 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from codec.model import ChunkId
+from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
+from transport.doubts import Doubts
 from transport.endpoint import Broker
 from transport.errors import QuotaExceeded, Refused, TransportError, Unavailable
 from transport.exchange import Exchange, Parts, Permit, Totals
 from transport.limits import Link
 from transport.messages import ack_topic, up_topic
+from transport.metering import MARGIN_BYTES
 from transport.mqtt import Connection, Dialer
 from transport.session import HasSize, Session, SessionLimits, backoff_s
-from transport.spool import Entry, Gap, Spool
+from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
+from transport.tariff import LOSS_SAMPLE_BYTES, Tariff
 
 T = TypeVar("T")
 
@@ -37,6 +42,9 @@ QUOTA_PAUSE_S = 3600.0
 
 LEAST_PAUSE_S = 1.0
 """After a refusal by the budget, events are not listened to for so long, lest they make it spin."""
+
+LEAST_CHUNK_BYTES = 256
+"""No chunk is smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class PublisherSettings:
         linger_s: stay connected so long after the last answer; longer only where the next chunk comes soon enough.
         reconnect_base_s, reconnect_cap_s: back-off between connections that failed.
         unheard_base_s, unheard_cap_s: the same, when the broker has no collector to give a chunk to.
+        answer_keys: by one of which the collectors' answers have to be signed; none: they need not be.
         start_jitter_s: the first connection waits up to this, so that a fleet doesn't start as one.
     """
 
@@ -58,6 +67,7 @@ class PublisherSettings:
     reconnect_cap_s: float = 900.0
     unheard_base_s: float = 15.0
     unheard_cap_s: float = 1800.0
+    answer_keys: tuple[DeviceVerifyKey, ...] = ()
     start_jitter_s: float = 0.0
 
 
@@ -71,6 +81,7 @@ class Progress:
         reasons: why, in words. retry_wall_ns: when it goes on by itself (0 = on an event).
         waiting_chunks, waiting_bytes: in the spool. in_flight: sent and not answered.
         sent_chunks, resent_chunks, archived_chunks, archived_bytes, refused_chunks, wire_bytes: since the start.
+        freed: the ids of the chunks that the collector has acknowledged since the last report.
     """
 
     state: str
@@ -85,6 +96,18 @@ class Progress:
     archived_bytes: int = 0
     refused_chunks: int = 0
     wire_bytes: int = 0
+    freed: tuple[ChunkId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """What the budget refused: over this link, until then, only chunks worth min_value and up to max_bytes."""
+
+    link: Link
+    until_wall_ns: int
+    reasons: tuple[str, ...]
+    min_value: int
+    max_bytes: int
 
 
 def _ignore(_: object) -> None:
@@ -97,7 +120,7 @@ class Publisher:
     def __init__(
         self,
         settings: PublisherSettings,
-        spool: Spool,
+        spool: Waiting,
         ledger: Ledger,
         *,
         conditions: Callable[[], Permit],
@@ -130,22 +153,26 @@ class Publisher:
         self._rng = rng or random.SystemRandom()
         self._dialer = Dialer(settings.broker)
         self._changed = asyncio.Event()
-        self._screens_after_wall_ns = 0
+        self._narrowed: _Narrowed | None = None
         self._session = Session(settings.session, device=spool.device, rng=self._rng)
         self._parts = Parts(
             spool=spool,
             session=self._session,
             totals=self.totals,
+            doubts=Doubts(),
             permit=self._permit,
             changed=self._changed,
             disk=self._disk,
             report=self._report_waiting,
             lose=self._lose,
+            refused=self._narrow,
             stay_s=self._stay_s,
+            answer_keys=settings.answer_keys,
         )
 
     def wake(self) -> None:
         """Look again: the link, the plan or the budget changed. To be called in the event loop."""
+        self._narrowed = None
         self._changed.set()
 
     async def run(self) -> None:
@@ -165,12 +192,17 @@ class Publisher:
                 why = ""
                 self.totals.unheard = False
                 try:
-                    await self._connect_and_send(chosen)
+                    # In a task of its own: before Python 3.13 a TaskGroup leaves a cancellation behind in the task that it ran in.
+                    await asyncio.create_task(self._connect_and_send(chosen), name="connection")
                 except QuotaExceeded as error:
-                    await self._over_budget(error, chosen)
+                    _heed_cancellation()
+                    room = error.left_bytes - self.settings.broker.connect_bound - MARGIN_BYTES
+                    self._narrow(error, chosen, self._tariff().largest(room))
+                    await asyncio.sleep(LEAST_PAUSE_S)
                     continue
                 except (Unavailable, Refused) as error:
                     why = str(error)
+                _heed_cancellation()
                 progressed = self.totals.archived_chunks + self.totals.refused_chunks > before
                 unheard = unheard + 1 if self.totals.unheard else 0
                 failures = 0 if progressed else failures + 1
@@ -192,45 +224,63 @@ class Publisher:
                 await self._wait("offline", ("there is no network",), None)
                 continue
             ready, ready_ns = await self._disk(self._looking(wall_ns, permit))
-            chosen = self._session.choose(now_ns, ready, min_value=permit.min_value)
+            chosen = self._session.choose(now_ns, ready, min_value=permit.min_value, max_bytes=permit.max_bytes)
             if chosen is not None:
                 return chosen
             due_ns = self._session.next_due_ns(now_ns)
             waits = [(then - now) / 1e9 for then, now in ((due_ns, now_ns), (ready_ns, wall_ns)) if then is not None]
-            if permit.min_value < EVENTS_VALUE or not self._screens_after_wall_ns:
-                state = "held" if ready_ns is not None else "waiting" if due_ns is not None else "idle"
-            else:
-                state = "over budget"
-                waits.append(max(1.0, (self._screens_after_wall_ns - wall_ns) / 1e9))
+            if self._narrowed is not None:
+                waits.append(max(LEAST_PAUSE_S, (self._narrowed.until_wall_ns - wall_ns) / 1e9))
+                await self._wait("over budget", self._narrowed.reasons, min(waits))
+                continue
+            state = "held" if ready_ns is not None else "waiting" if due_ns is not None else "idle"
             await self._wait(state, (), min(waits, default=None))
 
     def _looking(self, wall_ns: int, permit: Permit) -> Callable[[], tuple[list[Entry], int | None]]:
         known = self._session.known
 
         def look() -> tuple[list[Entry], int | None]:
-            ready = self._spool.ready(wall_ns, min_value=permit.min_value, skip=known, most=1)
+            ready = self._spool.ready(
+                wall_ns, min_value=permit.min_value, max_bytes=permit.max_bytes, skip=known, most=1
+            )
             return ready, None if ready else self._spool.next_ready_wall_ns(wall_ns)
 
         return look
 
     def _permit(self) -> Permit:
-        """Return what may be sent, by the conditions and by what the budget said of screenshots."""
-        permit = self._conditions()
-        if self._screens_after_wall_ns:
-            if time.time_ns() < self._screens_after_wall_ns:
-                return replace(permit, min_value=max(permit.min_value, EVENTS_VALUE))
-            self._screens_after_wall_ns = 0
-        return permit
+        """Return what may be sent, by the conditions and by what the budget refused last."""
+        permit, narrowed = self._conditions(), self._narrowed
+        if narrowed is None:
+            return permit
+        if time.time_ns() >= narrowed.until_wall_ns or permit.link is not narrowed.link:
+            self._narrowed = None
+            return permit
+        return replace(
+            permit,
+            min_value=max(permit.min_value, narrowed.min_value),
+            max_bytes=min(permit.max_bytes, narrowed.max_bytes),
+        )
 
-    async def _over_budget(self, error: QuotaExceeded, chosen: HasSize) -> None:
-        """Wait until the budget may admit more; events go on where only screenshots were refused."""
-        retry_ns = error.retry_wall_ns or time.time_ns() + int(QUOTA_PAUSE_S * 1e9)
-        if chosen.value < EVENTS_VALUE and not self._screens_after_wall_ns:
-            self._screens_after_wall_ns = retry_ns
-            return
-        self._changed.clear()
-        await asyncio.sleep(LEAST_PAUSE_S)
-        await self._wait("over budget", error.reasons, max(0.0, (retry_ns - time.time_ns()) / 1e9))
+    def _narrow(self, error: QuotaExceeded, chosen: HasSize, largest_bytes: int) -> None:
+        """Go on with what the budget may still admit: smaller chunks where bytes are short, else events for screenshots.
+
+        Args:
+            error: the refusal. chosen: what it was for. largest_bytes: a chunk of this size would be admitted.
+        """
+        now_ns, before = time.time_ns(), self._narrowed
+        min_value = before.min_value if before else 0
+        max_bytes = 0 if error.soon else min(largest_bytes, chosen.size_bytes - 1)
+        if max_bytes < LEAST_CHUNK_BYTES:
+            max_bytes = 0
+            if chosen.value < EVENTS_VALUE and not error.soon and not error.left_bytes:
+                min_value, max_bytes = EVENTS_VALUE, ANY_SIZE
+        until_ns = error.retry_wall_ns if error.retry_wall_ns > now_ns else now_ns + int(QUOTA_PAUSE_S * 1e9)
+        self._narrowed = _Narrowed(self._conditions().link, until_ns, error.reasons, min_value, max_bytes)
+
+    def _tariff(self) -> Tariff:
+        """Return what bytes cost on the next connection, whose path is not known yet: the dearer one."""
+        path = wire.Path(tls=self.settings.broker.tls is not None, ipv6=True)
+        return Tariff(len(up_topic(self._spool.device)), path, True, self.totals.loss_ratio)
 
     async def _back_off(self, failures: int, unheard: int, why: str) -> None:
         settings = self.settings
@@ -263,11 +313,9 @@ class Publisher:
         """
         broker = self.settings.broker
         account = self._account = Account(self._ledger, self._disk, self._ledger_clock_ns)
-        path = wire.Path(tls=broker.tls is not None, ipv6=True)  # not known yet: the dearer one
-        bound = broker.connect_bound + wire.chunk_bound(
-            len(up_topic(self._spool.device)), first.size_bytes, path, mqtt5=True, loss_ratio=self.totals.loss_ratio
-        )
-        await account.reserve(bound, link=self._permit().link, value=first.value)
+        link = self._permit().link
+        await account.admit(broker.connect_bound + self._tariff().chunk(first.size_bytes), link=link, value=first.value)
+        await account.reserve(broker.connect_bound, link=link, value=first.value)
         await self._report("connecting")
         connection: Connection | None = None
         try:
@@ -279,6 +327,7 @@ class Publisher:
             raise _gravest(group) from None
         finally:
             self._session.lost_connection(time.monotonic_ns())
+            self._parts.doubts.lost_connection()
             await account.close(connection, self._dialer.failed_bytes)
             self.totals.wire_bytes += account.meter.used
             self._account = None
@@ -286,7 +335,7 @@ class Publisher:
 
     def _learn_loss(self, connection: Connection | None) -> None:
         info = connection.tcp_info() if connection is not None else None
-        if info is not None and info.sent > 1 << 14:
+        if info is not None and info.sent > LOSS_SAMPLE_BYTES:
             self.totals.loss_ratio += (min(1.0, info.retransmitted / info.sent) - self.totals.loss_ratio) / 2
 
     def _stay_s(self, next_s: float | None) -> float:
@@ -310,10 +359,11 @@ class Publisher:
 
     async def _report(self, state: str, reasons: tuple[str, ...] = (), retry_wall_ns: int = 0) -> None:
         usage = await self._disk(self._spool.usage)
+        freed, self.totals.freed = tuple(self.totals.freed), []
         self._on_progress(
             Progress(
                 state,
-                reasons or ((self._session.unwelcome,) if self._session.unwelcome else ()),
+                reasons or self._troubles(),
                 retry_wall_ns,
                 waiting_chunks=usage.chunks,
                 waiting_bytes=usage.live_bytes,
@@ -324,11 +374,30 @@ class Publisher:
                 archived_bytes=self.totals.archived_bytes,
                 refused_chunks=self.totals.refused_chunks,
                 wire_bytes=self.totals.wire_bytes + (self._account.meter.used if self._account else 0),
+                freed=freed,
             )
         )
 
+    def _troubles(self) -> tuple[str, ...]:
+        """Return what a person should know though sending goes on, or waits."""
+        found: tuple[str, ...] = (self._session.unwelcome,) if self._session.unwelcome else ()
+        if self.totals.forged_answers:
+            found += (f"{self.totals.forged_answers} answers that no collector had signed were ignored",)
+        return found
+
     async def _disk(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _heed_cancellation() -> None:
+    """End this task if it was told to, in the moment in which something else failed.
+
+    Before Python 3.13 a TaskGroup that is cancelled while a task in it fails or ends it raises the failure alone, or
+    nothing, and who goes on after that never ends.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _gravest(group: BaseExceptionGroup[TransportError]) -> TransportError:

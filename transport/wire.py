@@ -61,7 +61,7 @@ class TcpInfo:
     Attributes:
         sent, received: TCP payload; `sent` includes what was sent again. retransmitted: of `sent`.
         unsent: in the send buffer. segs_out, segs_in: with and without payload. unacked: segments that were sent and not
-        acknowledged yet.
+        acknowledged yet. acked: of `sent`, by the other side.
     """
 
     sent: int
@@ -71,11 +71,17 @@ class TcpInfo:
     segs_out: int
     segs_in: int
     unacked: int = 0
+    acked: int = 0
 
     @property
     def at_rest(self) -> bool:
         """Whether the kernel has nothing more to send, nor to send again, of its own accord."""
         return not self.unsent and not self.unacked
+
+    @property
+    def in_flight(self) -> int:
+        """Return the bytes that were sent and are not acknowledged."""
+        return max(0, self.sent - self.retransmitted - self.acked) if self.unacked else 0
 
 
 def varint_bytes(length: int) -> int:
@@ -137,10 +143,10 @@ def parse_tcp_info(data: bytes) -> TcpInfo | None:
     """Return the counters in a `struct tcp_info`, or None where the kernel (before 4.19) does not give them."""
     if len(data) < 216:
         return None
-    received, segs_out, segs_in, unsent = struct.unpack_from("=QIII", data, 128)
+    acked, received, segs_out, segs_in, unsent = struct.unpack_from("=QQIII", data, 120)
     sent, retransmitted = struct.unpack_from("=QQ", data, 200)
     (unacked,) = struct.unpack_from("=I", data, 24)
-    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in, unacked)
+    return TcpInfo(sent, received, retransmitted, unsent, segs_out, segs_in, unacked, acked)
 
 
 def wire_bytes(info: TcpInfo, path: Path) -> int:

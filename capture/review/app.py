@@ -116,7 +116,7 @@ class ReviewApp:
                 "cost": holdings.cost,
                 "open_ms": holdings.open_ms,
                 "waiting": {"known": holdings.known, "chunks": len(sizes), "bytes": sum(sizes)},
-                "erasures": list(holdings.erasures),
+                "erasures": holdings.erasures,
                 "kept": self._kept,
                 "version": await self._run(self._version, holdings),
             }
@@ -125,11 +125,13 @@ class ReviewApp:
     def _version(self, holdings: Holdings) -> str:
         """Return a text that changes when the timeline does."""
         items = self._library.items()
-        return f"{len(items)}-{max((item.copy.closed_wall_ms for item in items), default=0)}-{len(holdings.waiting)}"
+        newest_ms = max((item.copy.closed_wall_ms for item in items), default=0)
+        answered = sum(bool(order["answer"]) for order in holdings.erasures)
+        return f"{len(items)}-{newest_ms}-{len(holdings.waiting)}-{len(holdings.erasures)}-{answered}"
 
     async def timeline(self, request: Request) -> Response:
         """Return all chunks in short, with where each is."""
-        holdings = await self._holder.look()
+        holdings = await self._holder.look(states=True)
         items = await self._run(self._library.timeline)
         return JSONResponse({"chunks": [_shown(item, holdings) for item in items], "version": self._version(holdings)})
 
@@ -177,8 +179,7 @@ class ReviewApp:
         ids = {_parsed(one) for one in given}
         answer = await self._holder.delete(ids, open_too=fields.get("open") is True)
         await self._run(self._library.items)
-        gone, sent = ([_named((epoch, seq)) for epoch, seq in answer[kind]] for kind in ("gone", "sent"))
-        return JSONResponse({**answer, "gone": gone, "sent": sent})
+        return JSONResponse(answer)
 
     async def close(self, request: Request) -> Response:
         """End the server."""
@@ -193,7 +194,7 @@ def _shown(item: Item, holdings: Holdings) -> dict[str, Any]:
         "start": item.start_ms,
         "end": item.end_ms,
         "bytes": item.copy.size_bytes,
-        "state": "unknown" if not holdings.known else "here" if waits else "sent",
+        "state": holdings.place_of(item.id),
         "ready": waits[0] if waits else None,
         "damaged": one is None,
     }

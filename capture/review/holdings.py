@@ -1,22 +1,19 @@
-"""Shell: what still waits on this machine, and deleting it: through the running agent, or without one in the spool itself.
+"""Shell: what is where, and deleting it: through the running agent, or without one on the disk itself.
 
-While an agent runs, the spool is its own, and it alone can ask the archive to erase. Without one, the spool is opened
-for the length of one request; what is deleted then is told to the next agent, so that the archive learns of the gap.
+While an agent runs, the spool is its own. Without one, the disk is looked at for the length of one request; what is deleted
+then is told to the next agent, which records the gap and has the archive erase what had left.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from capture.control import ask
 from capture.errors import CaptureError, NotRunning
-from capture.forgetting import Spool, leave_note
-from capture.review.copies import Copies
 
 Id = tuple[int, int]
 WAIT_S = 20.0
@@ -29,89 +26,86 @@ class Holdings:
 
     Attributes:
         agent: its status, None when none runs. waiting: (ready at (wall ms), bytes) by id, of chunks that have not left.
-        known: whether `waiting` could be told. open_ms: wall ms since when something is open, None: nothing is.
-        cost: see ReviewRequests.holdings.
+        states: by id, what became of chunks: a transport.chunk_index.State in lower case; only where asked for.
+        known: whether all that could be told. open_ms: wall ms since when something is open, None: nothing is.
+        cost: see ReviewRequests.holdings. erasures: see transport.orders.listing.
     """
 
     agent: dict[str, Any] | None
-    waiting: dict[Id, tuple[int, int]]
+    waiting: dict[Id, tuple[int, int]] = field(default_factory=dict)
+    states: dict[Id, str] = field(default_factory=dict)
     known: bool = True
     open_ms: int | None = None
     cost: dict[str, Any] = field(default_factory=dict)
-    erasures: Sequence[dict[str, Any]] = ()
+    erasures: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, agent: dict[str, Any] | None, found: Mapping[str, Any]) -> Holdings:
+        """Read what `found_of` gave, with what an agent adds."""
+        return cls(
+            agent,
+            {(epoch, seq): (ready_ms, size) for epoch, seq, ready_ms, size in found["waiting"]},
+            {(epoch, seq): state for epoch, seq, state in found["states"]},
+            open_ms=found.get("open_wall_ms"),
+            cost=found.get("cost", {}),
+            erasures=tuple(found["erasures"]),
+        )
+
+    def place_of(self, one: Id) -> str:
+        """Return where a chunk is: "here", "sent", "archived", "erasing", "dropped" (never sent, given up) or "unknown"."""
+        if one in self.waiting:
+            return "here"
+        if not self.known:
+            return "unknown"
+        # What the index does not know may have left.
+        state = self.states.get(one, "sent")
+        return {"made": "dropped", "gone": "dropped"}.get(state, state)
 
 
-class OpenSpool(Protocol):
-    """Opens the spool of this machine for the length of a `with`."""
+class Look(Protocol):
+    """Tells what is where without an agent (capture/reviewing.py)."""
 
-    def __call__(self) -> AbstractContextManager[Spool]: ...
+    def __call__(self, *, states: bool) -> dict[str, Any]: ...
 
 
 class Holder:
     """Asks the agent, or looks itself.
 
     Args:
-        control: the agent's socket. open_spool: used when no agent runs. It may raise OSError or the transport's errors.
-        copies: the person's own. note: where the next agent finds what was deleted without it.
+        control: the agent's socket. look, erase: used when no agent runs; both may raise CaptureError.
     """
 
-    def __init__(self, control: Path, open_spool: OpenSpool, copies: Copies, *, note: Path) -> None:
+    def __init__(self, control: Path, *, look: Look, erase: Callable[[frozenset[Id]], dict[str, Any]]) -> None:
         self._control = control
-        self._open_spool = open_spool
-        self._copies = copies
-        self._note = note
+        self._look = look
+        self._erase = erase
 
     async def ask(self, command: str, **fields: Any) -> dict[str, Any]:
         """Send the agent a command. Raises: as capture.control.ask."""
         return await asyncio.to_thread(ask, self._control, command, wait_s=WAIT_S, **fields)
 
-    async def look(self) -> Holdings:
-        """Return what is where now."""
-        try:
-            status, found = await self.ask("status"), await self.ask("holdings")
-        except NotRunning:
-            return await asyncio.to_thread(self._look_without)
-        waiting = {(epoch, seq): (ready_ms, size) for epoch, seq, ready_ms, size in found["waiting"]}
-        return Holdings(
-            status, waiting, open_ms=found["open_wall_ms"], cost=found["cost"], erasures=found.get("erasures", ())
-        )
+    async def look(self, *, states: bool = False) -> Holdings:
+        """Return what is where now.
 
-    def _look_without(self) -> Holdings:
+        Args:
+            states: also what became of chunks that have left, which takes a look at a longer list.
+        """
         try:
-            with self._open_spool() as spool:
-                entries = list(spool.entries())
-        except Exception:  # whatever a disk or another process says: the page shows what it has
-            return Holdings(None, {}, known=False)
-        waiting = {
-            (entry.chunk_id.epoch, entry.chunk_id.seq): (entry.ready_wall_ns // 1_000_000, entry.size_bytes)
-            for entry in entries
-        }
-        return Holdings(None, waiting)
+            return Holdings.of(await self.ask("status"), await self.ask("holdings", states=states))
+        except NotRunning:
+            pass
+        try:
+            return Holdings.of(None, await asyncio.to_thread(self._look, states=states))
+        except CaptureError:  # the page shows what it has
+            return Holdings(None, known=False)
 
     async def delete(self, ids: set[Id], *, open_too: bool) -> dict[str, Any]:
-        """Delete chunks wherever they are.
-
-        Returns:
-            gone: ids that had not left this machine. sent: those that had; asked: whether the archive is being asked to erase them.
+        """Delete chunks wherever they are; return what `Erased.to_answer` says, and whether an agent sends the order now.
 
         Raises:
             CaptureError: it was not all deleted; the text says why.
         """
         try:
-            return await self.ask("delete", ids=sorted(map(list, ids)), open=open_too)
+            return {**await self.ask("delete", ids=sorted(map(list, ids)), open=open_too), "now": True}
         except NotRunning:
-            return await asyncio.to_thread(self._delete_without, ids)
-
-    def _delete_without(self, ids: set[Id]) -> dict[str, Any]:
-        def chosen(entry: Any) -> bool:
-            return (entry.chunk_id.epoch, entry.chunk_id.seq) in ids
-
-        try:
-            self._copies.forget(chosen)
-            with self._open_spool() as spool:
-                gaps = spool.forget(chosen)
-        except Exception as error:
-            raise CaptureError(f"not everything could be deleted: {error}; try again") from error
-        leave_note(self._note, gaps)
-        gone = {(gap.chunk_id.epoch, gap.chunk_id.seq) for gap in gaps}
-        return {"gone": sorted(gone), "sent": sorted(ids - gone), "asked": False}
+            return {**await asyncio.to_thread(self._erase, frozenset(ids)), "now": False}

@@ -161,6 +161,19 @@ class Bus:
         for rule in rules:
             await self.call(DBUS, DBUS_PATH, DBUS, "AddMatch", "s", [rule])
 
+    @property
+    def unique_name(self) -> str:
+        """Our own name on the bus (":1.42")."""
+        return str(self._bus.unique_name)
+
+    def export(self, path: str, interface: Any) -> None:
+        """Offer an object (a dbus_fast.service.ServiceInterface)."""
+        self._bus.export(path, interface)
+
+    def unexport(self, path: str) -> None:
+        """Offer it no more."""
+        self._bus.unexport(path)
+
     def hear(self, listener: Listener) -> None:
         """Have every signal that comes told to `listener` with its sender; `add_match` says which come."""
         self._listeners.append(listener)

@@ -87,10 +87,10 @@ class Server:
     """
 
     def __init__(self, display: str, wayland: str) -> None:
-        self._asking = _connect(display, wayland)
+        self._asking = connect(display, wayland)
         self._recording: Any = None
         try:
-            self._recording = _connect(display, wayland)
+            self._recording = connect(display, wayland)
             self._core = self._asking.core
             self._check_extensions(display)
         except xcffib.XcffibException as error:
@@ -367,7 +367,7 @@ class Server:
         return self._windows.stack()
 
 
-def _connect(display: str, wayland: str) -> Any:
+def connect(display: str, wayland: str) -> Any:
     """Return a connection, or say why there is none."""
     if not display:
         if wayland:
@@ -429,3 +429,65 @@ def _counters(reply: Any) -> dict[bytes, int]:
             yield name, counter
 
     return dict(records())
+
+
+# -- for the small connections of sign and shortcut (x11_badge, x11_shortcut): what xcffib needs for them
+
+
+def events_of(connection: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what has come on a connection: the events' names and themselves.
+
+    Raises:
+        ServerGone: the connection broke.
+    """
+    while True:
+        try:
+            event = connection.poll_for_event()
+        except xcffib.Error:
+            continue  # of an unchecked request
+        except xcffib.XcffibException as error:
+            raise ServerGone("The X server went away.") from error
+        if event is None:
+            if connection.has_error():
+                raise ServerGone("The X server went away.")
+            return
+        yield type(event).__name__, event
+
+
+def let_clicks_through(connection: Any, window: int) -> None:
+    """Make a window's input region empty (SHAPE 1.1)."""
+    connection(xcffib.shape.key).Rectangles(xcffib.shape.SO.Set, xcffib.shape.SK.Input, 0, window, 0, 0, 0, [])
+
+
+def first_monitor(connection: Any, root: int) -> tuple[int, int]:
+    """Return the left edge and the width (px) of the primary monitor, or of the whole display."""
+    monitors = _answered(connection(xcffib.randr.key).GetMonitors(root, True))
+    found = [] if monitors is None else sorted(monitors.monitors, key=lambda one: not one.primary)
+    if found:
+        return found[0].x, found[0].width
+    return 0, connection.core.GetGeometry(root).reply().width
+
+
+def arc(x: int, y: int, width: int, height: int, start: int, length: int) -> Any:
+    """Return an arc of the core protocol (px; angles in 64ths of a degree)."""
+    return _xcb.xproto.ARC.synthetic(x, y, width, height, start, length)
+
+
+def keycode_of(connection: Any, keysym: int) -> int | None:
+    """Return the key that makes a keysym without modifiers, None when there is none."""
+    setup = connection.get_setup()
+    first, count = setup.min_keycode, setup.max_keycode - setup.min_keycode + 1
+    mapping = connection.core.GetKeyboardMapping(first, count).reply()
+    per = mapping.keysyms_per_keycode
+    keysyms = list(mapping.keysyms)
+    return next((first + i for i in range(count) if keysym in keysyms[i * per : i * per + 1]), None)
+
+
+def grab_key(connection: Any, root: int, modifiers: int, keycode: int) -> bool:
+    """Take a key on the whole display; False when another client has it."""
+    mode = xp.GrabMode.Async
+    try:
+        connection.core.GrabKey(False, root, modifiers, keycode, mode, mode, is_checked=True).check()
+    except xcffib.Error:
+        return False
+    return True

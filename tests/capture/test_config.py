@@ -1,6 +1,8 @@
 """The configuration: what it accepts, how it explains what it doesn't, and that every key has an effect."""
 
+import json
 import re
+import tempfile
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -8,21 +10,24 @@ from typing import Any
 
 import pytest
 
+from capture import log
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
+from capture.consent import KINDS, LABEL_KIND
 from capture.effects import (
     Rates,
     bounds_of,
     budget_table,
     describe,
+    kinds_of,
     link_class,
     rules_of,
     settings_of,
-    terms_of,
     top_rung,
 )
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
+from capture.shortcut import Shortcut, parse_shortcut
 from transport.limits import Allowance, Limits, Link, Sendable
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.toml"
@@ -88,7 +93,10 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
             '[capture]\nmin_interval = "3 s"',
             "line 2: capture.min_interval: there is no such key; did you mean screens.min_interval?",
         ),
-        ("[archive]\nxyz = 1", "line 2: archive.xyz: there is no such key; here are allowed: public_key, reader"),
+        (
+            "[archive]\nxyz = 1",
+            "line 2: archive.xyz: there is no such key; here are allowed: answers, public_key, reader",
+        ),
         (
             '[screens]\nmin_interval = "10 ms"',
             'line 2: screens.min_interval = "10 ms": must be between "1 s" and "1 h"',
@@ -129,6 +137,8 @@ def test_the_examples_values_are_the_defaults_where_it_says_so() -> None:
         ('[scope]\nallow = ["@work-sites"]', "this group has no applications, only sites"),
         ('[scope]\nsites = ["https://github.com/login"]', 'write the host of a site, such as "github.com"'),
         ('[scope]\nsites = ["com"]', '"com" names the sites of everybody below it'),
+        ('[control]\npause_shortcut = "p"', '"p" is pressed in typing'),
+        ('[control]\npause_shortcut = "ctrl+alt+foo"', "'foo' is no key here"),
         ("budget = 3", "line 1: budget = 3: write a table"),
         ("[budget\nday=", "is not TOML"),
     ],
@@ -168,6 +178,17 @@ def settings(text: str) -> Any:
     return settings_of(parse_config(text), time_zone="Asia/Tokyo")
 
 
+def logged(text: str) -> set[str]:
+    """Return the levels that reach the log."""
+    with tempfile.TemporaryDirectory() as folder:
+        log.set_up(parse_config(text).log.level, f"{folder}/log")
+        for level in log.LEVELS.values():
+            log.event("x", level=level)
+        lines = Path(folder, "log").read_text().splitlines()
+        log.to_stderr(log.ERROR)
+    return {json.loads(line)["level"] for line in lines}
+
+
 EFFECTS: dict[str, tuple[str, Any]] = {
     "consent.purposes": (
         '[consent]\npurposes = ["accessibility-research"]',
@@ -180,6 +201,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     ),
     "scope.allow": ('[scope]\nallow = ["code"]', lambda t: rules_of(parse_config(t)).allow == ("code",)),
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
+    "control.pause_shortcut": (
+        '[control]\npause_shortcut = "ctrl+alt+p"',
+        lambda t: parse_shortcut(parse_config(t).control.pause_shortcut) == Shortcut(4 | 8, ord("p"), "ctrl+alt+p"),
+    ),
     "scope.sites": (
         '[scope]\nsites = ["GitHub.com", "@work-sites"]',
         lambda t: {"github.com", "atlassian.net"} <= set(rules_of(parse_config(t)).sites),
@@ -222,13 +247,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
         lambda t: settings(t).min_frame_interval_ms == 10_000 and top_rung(parse_config(t)) is Rung.EVERY_10S,
     ),
     "screens.effort": ('[screens]\neffort = "small"', lambda t: settings(t).effort is Effort.SMALL),
-    "semantics.enabled": (
-        "[semantics]\nenabled = false",
-        lambda t: "Ctrl+C" not in " ".join(terms_of(parse_config(t), readers="r").kinds),
-    ),
+    "semantics.enabled": ("[semantics]\nenabled = false", lambda t: kinds_of(parse_config(t)) == KINDS),
     "semantics.labels": (
         '[semantics]\nlabels = "digest"',
-        lambda t: "a digest of its name" in " ".join(terms_of(parse_config(t), readers="r").kinds),
+        lambda t: LABEL_KIND not in kinds_of(parse_config(t)),
     ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),
@@ -261,7 +283,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "spool.when_full": ('[spool]\nwhen_full = "pause"', lambda t: parse_config(t).spool.when_full is WhenFull.PAUSE),
     "review.keep": ('[review]\nkeep = "3 days"', lambda t: bounds_of(parse_config(t)).keep_s == 3 * 86_400),
     "review.limit": ('[review]\nlimit = "1 MB"', lambda t: bounds_of(parse_config(t)).limit_bytes == 1_000_000),
-    "broker.host": ('[broker]\nhost = "b.example"', lambda t: parse_config(t).broker.host == "b.example"),
+    "broker.host": ('[broker]\nhost = "b.example"\ntls = true', lambda t: parse_config(t).broker.host == "b.example"),
     "broker.port": ("[broker]\nport = 8883", lambda t: parse_config(t).broker.port == 8883),
     "broker.tls": ("[broker]\ntls = true", lambda t: parse_config(t).broker.tls),
     "broker.ca": ('[broker]\ntls = true\nca = "c"', lambda t: parse_config(t).broker.ca == "c"),
@@ -275,6 +297,16 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "archive.public_key": (
         '[archive]\npublic_key = "a.pub"',
         lambda t: "no archive.public_key" not in describe(parse_config(t)),
+    ),
+    "archive.answers": (
+        '[archive]\nanswers = "/keys/answers.pub"',
+        lambda t: parse_config(t).archive.answers == "/keys/answers.pub",
+    ),
+    "log.level": ('[log]\nlevel = "error"', lambda t: logged(t) == {"error"}),
+    "log.file": ('[log]\nfile = "~/agent.log"', lambda t: parse_config(t).log.file == "~/agent.log"),
+    "metrics.listen": (
+        '[metrics]\nlisten = "127.0.0.1:9466"',
+        lambda t: parse_config(t).metrics.listen == "127.0.0.1:9466",
     ),
     "archive.reader": ('[archive]\nreader = "Lab"', lambda t: parse_config(t).archive.reader == "Lab"),
 }
@@ -327,3 +359,11 @@ def test_what_the_configuration_means_is_said_in_figures() -> None:
     measured = Rates.learned(governor.to_state())
     assert "At today's rates, with 4.0 h of activity a day" in describe(config, measured)
     assert Rates.learned({"habits": 3}) == Rates.typical() or not Rates.learned({"habits": 3}).measured
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "localhost", "::1"])
+def test_only_this_machine_is_spoken_to_in_clear(host: str) -> None:
+    assert parse_config(f'[broker]\nhost = "{host}"').broker.host == host
+    for other in (f"{host}.example.org", "192.168.1.2", "broker"):
+        with pytest.raises(ConfigError, match="TLS only"):
+            parse_config(f'[broker]\nhost = "{other}"')

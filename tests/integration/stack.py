@@ -114,6 +114,7 @@ class Stack:
         self.processes = Processes(folder)
         self.archive = folder / "archive"
         self.config = folder / "config.toml"
+        self.control = folder / "agent" / "run" / "control"
         self.broker: subprocess.Popen[bytes] | None = None
         self.collector: subprocess.Popen[bytes] | None = None
         self.agent: subprocess.Popen[bytes] | None = None
@@ -187,7 +188,7 @@ class Stack:
 
     def ask(self, command: str) -> dict[str, Any]:
         """Ask the agent over its control socket."""
-        return ask(self.folder / "agent" / "run" / "control", command, wait_s=60)
+        return ask(self.control, command, wait_s=60)
 
     def stop_agent(self) -> None:
         """Stop the agent in order; what is open is closed and spooled."""

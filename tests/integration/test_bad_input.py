@@ -71,7 +71,9 @@ def test_without_consent_nothing_starts(blind: Stack) -> None:
 
 def test_a_wider_configuration_asks_again(blind: Stack) -> None:
     blind.config.write_text(blind.config.read_text().replace('"xterm"', '"xterm", "mousepad"'))
-    assert "changed since you agreed" in fails(blind, Exit.NO_CONSENT, "run", "--config", str(blind.config))
+    assert "beyond what you agreed to (applications)" in fails(
+        blind, Exit.NO_CONSENT, "run", "--config", str(blind.config)
+    )
 
 
 def test_the_hash_of_another_notice_is_no_consent(blind: Stack) -> None:

@@ -54,8 +54,9 @@ class Cast:
             self.running[name] = subprocess.Popen(
                 [
                     sys.executable,
-                    *("-m", "tests.integration.transport_roles", role, str(self.folder), name),
-                    *(str(self.port), self.protocol, str(self.starts), str(self.chunks)),
+                    *("-m", "tests.integration.transport_roles", role, "--folder", str(self.folder), "--name", name),
+                    *("--port", str(self.port), "--protocol", self.protocol, "--seed", str(self.starts)),
+                    *("--chunks", str(self.chunks)),
                 ],
                 cwd=ROOT,
                 stdout=log,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import getpass
+import ipaddress
 import os
 import shutil
 import socket
@@ -18,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from codec import errors
 from codec.model import ChunkId
@@ -59,11 +64,21 @@ class MemoryLedger:
         self.overdrawn = 0
         self._next = 1
 
+    def refusal(
+        self, size_bytes: int, *, link: Link, wall_ns: int, mono_ns: int, events_only: bool = False
+    ) -> Refusal | None:
+        left = self.left_bytes(link)
+        return Refusal(("the test's budget is spent",), wall_ns + 3_600_000_000_000) if size_bytes > left else None
+
+    def left_bytes(self, link: Link) -> int:
+        return max(0, self.limit_bytes - self.spent - sum(self.open.values()))
+
     def reserve(
         self, size_bytes: int, *, link: Link, wall_ns: int, mono_ns: int, events_only: bool = False
     ) -> Lease | Refusal:
-        if self.spent + sum(self.open.values()) + size_bytes > self.limit_bytes:
-            return Refusal(("the test's budget is spent",), wall_ns + 3_600_000_000_000)
+        refusal = self.refusal(size_bytes, link=link, wall_ns=wall_ns, mono_ns=mono_ns)
+        if refusal is not None:
+            return refusal
         lease = Lease(self._next, size_bytes, link)
         self._next += 1
         self.open[lease.id] = size_bytes
@@ -114,6 +129,51 @@ def mosquitto(folder: Path, config: str = "allow_anonymous true\n") -> Iterator[
     finally:
         process.kill()
         process.wait()
+
+
+class Authority:
+    """A certificate authority for one test."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(self._sign(self.name, self.key, ca=True).public_bytes(serialization.Encoding.PEM))
+
+    def _sign(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool, address: str = ""
+    ) -> x509.Certificate:
+        names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+        if address.replace(".", "").isdigit():
+            names.append(x509.IPAddress(ipaddress.ip_address(address)))
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), key, ca=False, address=name
+        )
+        files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        files[1].write_bytes(private)
+        files[1].chmod(0o600)
+        return files
 
 
 class Proxy:

@@ -14,6 +14,7 @@ import pytest
 
 from codec.errors import Corrupt
 from codec.model import ChunkId
+from codec.seal import DeviceSigningKey
 from tests.transport.kit import MemoryLedger, Proxy, mosquitto, nats, parse_tiny, tiny_chunk, until
 from transport.archive import FolderStore
 from transport.collector import Collector, CollectorEvent, CollectorSettings
@@ -23,7 +24,17 @@ from transport.fs import RealFiles
 from transport.intake import Reply
 from transport.ledger import Ledger
 from transport.limits import Limits, Link
-from transport.messages import Answer, Nack, NackCode, ack_topic, digest_of, pack_answer, parse_answer, up_topic
+from transport.messages import (
+    Answer,
+    Nack,
+    NackCode,
+    ack_topic,
+    digest_of,
+    pack_answer,
+    parse_answer,
+    sign_answer,
+    up_topic,
+)
 from transport.metering import Meter
 from transport.mqtt import Broker, Dialer, Protocol
 from transport.publisher import Progress, Publisher, PublisherSettings
@@ -170,7 +181,7 @@ async def test_every_byte_was_reserved_and_is_settled(scene: Scene) -> None:
     async with Proxy(scene.port) as proxy:
         publisher = scene.publish(proxy.port)
         await scene.emptied()
-        await until(lambda: not scene.ledger.open)  # type: ignore[union-attr]
+        await until(lambda: not scene.ledger.open and publisher.totals.wire_bytes > 0)  # type: ignore[union-attr]
         assert scene.ledger.overdrawn == 0
         assert scene.ledger.spent == publisher.totals.wire_bytes > proxy.carried > 21 * 20_000
         assert scene.ledger.kinds["events"] >= 20 * 20_000
@@ -292,10 +303,10 @@ async def test_waiting_for_a_broker_that_has_everything_needs_no_look_at_the_cou
         looks = 0
         observe = Meter.observe
 
-        def look(meter: Meter, used_bytes: int) -> None:
+        def look(meter: Meter, used_bytes: int, exposure_bytes: int | None = None) -> None:
             nonlocal looks
             looks += 1
-            observe(meter, used_bytes)
+            observe(meter, used_bytes, exposure_bytes)
 
         monkeypatch.setattr(Meter, "observe", look)
         proxy.passing = False  # TCP goes on acknowledging; the broker hears and says nothing
@@ -323,16 +334,18 @@ async def test_without_a_collector_little_is_spent(scene: Scene) -> None:
     assert scene.archived() == scene.chunks
 
 
-async def test_a_silent_collector_makes_it_send_again_ever_more_rarely(scene: Scene) -> None:
+async def test_a_silent_collector_is_asked_ever_more_rarely_and_sent_nothing(scene: Scene) -> None:
     """On MQTT 3.1.1 the broker does not say that nobody listens."""
     scene.protocol = Protocol.V311
     scene.settings = replace(scene.settings, broker=replace(scene.settings.broker, protocol=Protocol.V311))
     scene.put()
     publisher = scene.publish()
     await asyncio.sleep(3.0)
-    assert 2 <= publisher.totals.sent_chunks <= 4
+    assert 2 <= publisher._parts.doubts.unanswered <= 4
+    assert publisher.totals.sent_chunks == 0
     await scene.collect()
     await scene.emptied()
+    assert publisher.totals.sent_chunks == 1
 
 
 async def test_idle_means_no_connection_and_no_wakeups(scene: Scene) -> None:
@@ -383,6 +396,31 @@ async def test_a_forged_answer_frees_nothing(scene: Scene, forged: str) -> None:
         assert scene.spool.read(chunk_id) == chunk
         await forger.publish(ack_topic(DEVICE), pack_answer(Answer(chunk_id.epoch, ((0, good),))))
         await until(lambda: scene.spool.usage().chunks == 0)
+
+
+async def test_a_device_that_knows_the_collectors_key_believes_nobody_else(scene: Scene) -> None:
+    """The forger knows everything but the key: what the broker's owner could do."""
+    key = DeviceSigningKey.generate()
+    scene.settings = replace(scene.settings, answer_keys=(key.public,))
+    chunk_id = scene.put()
+    digest = digest_of(scene.chunks[chunk_id])
+    async with Dialer(Broker("127.0.0.1", scene.port, "broker-owner")).connect() as forger:
+        await forger.subscribe(up_topic(DEVICE), qos=1)
+        publisher = scene.publish()
+        await until(lambda: forger.waiting() > 0)
+        acked = pack_answer(Answer(chunk_id.epoch, ((chunk_id.seq, digest),)))
+        refused = pack_answer(Answer(0, (), (Nack(digest, NackCode.MALFORMED),)))
+        own = DeviceSigningKey.generate()
+        forged = [acked, refused, sign_answer(acked, DEVICE, own), sign_answer(acked, "dev-2", key)]
+        for payload in forged:
+            await forger.publish(ack_topic(DEVICE), payload)
+        await until(lambda: publisher.totals.forged_answers == len(forged))
+        assert scene.spool.read(chunk_id) == scene.chunks[chunk_id]
+    assert scene.gaps == []
+    collector = await scene.collect()
+    collector.settings = replace(collector.settings, answer_key=key)
+    await scene.emptied()
+    assert scene.archived() == scene.chunks
 
 
 async def test_an_answer_to_an_earlier_run_is_understood(scene: Scene) -> None:
@@ -439,6 +477,27 @@ async def test_a_device_that_is_not_known_keeps_everything_and_one_chunk_asks_fo
     assert scene.spool.usage().chunks == 20
     assert list((scene.folder / "archive" / ".quarantine").iterdir()) == []
     known = True
+    await scene.emptied()
+    assert scene.archived() == scene.chunks
+    assert scene.gaps == []
+
+
+async def test_a_payload_over_which_the_check_stumbles_ends_nothing(scene: Scene) -> None:
+    """Poison: whatever it raises, the collector goes on, and the chunk is asked for again later."""
+    bad, good = scene.put(111), scene.put(222)
+    stumbles = True
+
+    def check(device: str, chunk: bytes) -> NackCode | None:
+        if stumbles and chunk == scene.chunks[bad]:
+            raise RecursionError("a defect of ours")
+        return None
+
+    collector = await scene.collect(check=check)
+    collector.intake.later_s = 1
+    scene.publish()
+    await until(lambda: good in scene.archived() and collector.counters.get("stumbled", 0) >= 1)
+    assert "RecursionError" in next(event.text for event in scene.events if event.kind == "failed")
+    stumbles = False
     await scene.emptied()
     assert scene.archived() == scene.chunks
     assert scene.gaps == []

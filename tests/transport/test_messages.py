@@ -9,16 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.seal import DeviceSigningKey
 from transport.messages import (
     MAX_ANSWER_BYTES,
     Answer,
     Malformed,
     Nack,
     NackCode,
+    Unsigned,
     ack_topic,
     device_of,
     pack_answer,
     parse_answer,
+    sign_answer,
     up_filter,
     up_topic,
 )
@@ -105,3 +108,25 @@ def test_a_refusal_for_a_reason_that_this_build_does_not_know_gives_nothing_up()
 def test_what_was_carried_out_is_named_by_its_digest() -> None:
     answer = Answer(0, (), (), (bytes(8), b"another!"))
     assert parse_answer(pack_answer(answer)) == answer
+
+
+SIGNER, STRANGER = DeviceSigningKey.generate(), DeviceSigningKey.generate()
+
+
+def test_a_signed_answer_counts_for_its_device_and_key_only() -> None:
+    payload = pack_answer(Answer(7, ((1, bytes(8)),)))
+    signed = sign_answer(payload, "dev-1", SIGNER)
+    assert len(signed) == len(payload) + 68
+    assert parse_answer(signed, "dev-1", (STRANGER.public, SIGNER.public)).epoch == 7
+    assert parse_answer(signed).epoch == 7  # who knows no key reads it as well
+    for wrong in (payload, sign_answer(payload, "dev-1", STRANGER), sign_answer(payload, "dev-2", SIGNER), signed[:70]):
+        with pytest.raises(Unsigned):
+            parse_answer(wrong, "dev-1", (SIGNER.public,))
+
+
+@given(st.data())
+def test_no_change_of_a_signed_answer_is_taken(data: st.DataObject) -> None:
+    signed = bytearray(sign_answer(pack_answer(Answer(7, ((1, bytes(8)),))), "dev-1", SIGNER))
+    signed[data.draw(st.integers(0, len(signed) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Malformed):
+        parse_answer(bytes(signed), "dev-1", (SIGNER.public,))

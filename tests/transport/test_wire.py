@@ -54,10 +54,11 @@ def test_the_bound_of_a_usual_chunk_is_not_wasteful() -> None:
 
 def test_the_kernels_struct_is_read_at_its_offsets() -> None:
     raw = bytearray(248)
-    struct.pack_into("=QIIII", raw, 128, 5000, 40, 50, 60, 70)
+    struct.pack_into("=QQIIII", raw, 120, 8000, 5000, 40, 50, 60, 70)
     struct.pack_into("=QQ", raw, 200, 9000, 123)
     struct.pack_into("=I", raw, 24, 7)
-    assert wire.parse_tcp_info(bytes(raw)) == TcpInfo(9000, 5000, 123, 60, 40, 50, 7)
+    assert wire.parse_tcp_info(bytes(raw)) == TcpInfo(9000, 5000, 123, 60, 40, 50, 7, 8000)
+    assert TcpInfo(9000, 5000, 123, 60, 40, 50, 7, 8000).in_flight == 877
     assert wire.parse_tcp_info(bytes(raw[:215])) is None
     assert wire.wire_bytes(TcpInfo(9000, 5000, 0, 0, 10, 10), PLAIN) == 9000 + 520 + 5000 + 760 + wire.UNCOUNTED_BYTES
 

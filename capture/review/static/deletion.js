@@ -1,7 +1,7 @@
 // Deleting: what is chosen, what that means, the question, and the answer.
 
 import { post } from "./api.js";
-import { $, el, say } from "./dom.js";
+import { $, el, put, say } from "./dom.js";
 import { placeOf } from "./model.js";
 import { appName, clock, dayAndClock, day, inField, lasting, many } from "./words.js";
 
@@ -51,7 +51,7 @@ export class Deletion {
     const open = this.now?.open_ms;
     if (what === "app") {
       const app = $("delete-app").value;
-      return { chunks: app ? this.model.ofApp(app) : [], name: `everything of ${appName(app)}`, open: Boolean(app && open) };
+      return { chunks: app ? this.model.ofApp(app) : [], name: `everything of ${appName(app)}`, open: Boolean(app && open), app: true };
     }
     if (what === "all") return { chunks: this.model.chunks, name: "everything that this page shows", open: Boolean(open) };
     return this.around(...this.stretch());
@@ -63,7 +63,7 @@ export class Deletion {
     return { chunks: this.model.between(from, to), name: `${dayAndClock(from)} to ${clock(to, false)}`, open: Boolean(open && to > open) };
   }
 
-  meaning({ chunks, open }) {
+  meaning({ chunks, open, app }) {
     if (!chunks.length && !open) return "Nothing of it is here.";
     const now = Date.now();
     const sent = chunks.filter((one) => placeOf(one, now) === "sent");
@@ -76,6 +76,7 @@ export class Deletion {
     }
     if (here) parts.push(`${here === 1 ? "One has" : `${here} have`} not left this machine, and ${here === 1 ? "is" : "are"} gone at once.`);
     if (sent.length) parts.push(`${sent.length === 1 ? "One has" : `${sent.length} have`} left: your copy is deleted, and the archive is told, with your device's signature, to erase ${sent.length === 1 ? "it" : "them"}.`);
+    if (app) parts.push("Pictures in which it only stood behind another window stay.");
     if (open) parts.push("What is being recorded at this moment is thrown away too.");
     return parts.join(" ");
   }
@@ -101,10 +102,11 @@ export class Deletion {
     try {
       const told = await post("/api/delete", { ids: chunks.map((one) => one.id), open });
       const parts = [];
-      if (told.gone.length) parts.push(`${many(told.gone.length, "piece")} gone from this machine before leaving it`);
-      if (told.sent.length) parts.push(`${many(told.sent.length, "piece")} had left: your copies are gone, ${told.asked ? "and the archive is being asked to erase them" : "but no agent runs to ask the archive to erase them; `modicum run`, then `modicum erase`"}`);
+      if (told.here) parts.push(`${many(told.here, "piece")} gone from this machine before leaving it`);
+      if (told.ordered) parts.push(`${many(told.ordered, "piece")} had left: your copies are gone, and the order to erase ${told.ordered === 1 ? "it" : "them"} is ${told.now ? "on its way to the archive" : "sent when modicum next runs"}`);
+      if (told.already) parts.push(`${many(told.already, "piece")} had been ordered to be erased before`);
       if (open) parts.push("what was being recorded is thrown away");
-      this.told(`Deleted ${name}: ${parts.join("; ")}.`);
+      this.told(`Deleted ${name}: ${parts.join("; ") || "your copies are gone"}.`);
     } catch (error) {
       this.told(`Not deleted: ${error.message}`, true);
     }
@@ -116,12 +118,22 @@ export class Deletion {
     this.draw();
   }
 
+  // erasures: the orders to the archive, as the agent lists them.
   draw(erasures = this.erasures ?? []) {
     this.erasures = erasures;
-    const lines = [...this.answers.map(({ at, text, failed }) => ({ at, text, failed })), ...erasures].sort((a, b) => b.at - a.at);
-    const items = lines.slice(0, 20).map(({ at, text, failed, state }) => el("li", { class: failed ? "failed" : state ?? null },
+    const orders = erasures.map((order) => ({ at: (order.answered_wall_s || order.ordered_wall_s) * 1000, ...answered(order) }));
+    const lines = [...this.answers, ...orders].sort((a, b) => b.at - a.at).slice(0, 30);
+    const items = lines.map(({ at, text, failed, done }) => el("li", { class: failed ? "failed" : done ? "done" : null },
       el("span", { class: "when" }, dayAndClock(at)), el("span", {}, text)));
     if (!items.length) items.push(el("li", { class: "none" }, "What you delete, and what the archive answers, stands here."));
-    $("answers").replaceChildren(...items);
+    put($("answers"), ...items);
   }
+}
+
+function answered({ number, chunks, ordered_wall_s: ordered, answer }) {
+  const what = chunks === null ? "everything" : many(chunks, "piece");
+  const order = `Order ${number} to the archive, to erase ${what}, signed ${dayAndClock(ordered * 1000)}`;
+  if (answer === "erased") return { text: `${order}: the archive has erased ${chunks === 1 ? "it" : chunks === null ? "it" : "them"}.`, done: true };
+  if (answer) return { text: `${order}: the archive refuses: ${answer}.`, failed: true };
+  return { text: `${order}: not answered yet.` };
 }

@@ -63,14 +63,14 @@ function zoom(factor) {
 function drawDays() {
   put($("days"), ...state.model.days.map((of) =>
     el("button", { type: "button", class: "quiet", "aria-current": of === state.day ? "date" : null, "data-day": of }, day(of))));
-  for (const button of $("days").children) button.onclick = () => { toDay(Number(button.dataset.day)); seek(state.view[0]); };
+  for (const button of $("days").children) button.onclick = () => { toDay(Number(button.dataset.day)); seek(state.model.opening(state.day)); };
 }
 
 // -- what the server tells
 
 async function refresh() {
   const told = await get("/api/timeline");
-  const followed = state.model.empty || player.ms >= state.model.last;
+  const first = state.model.empty;
   state.model = new Model(told.chunks, state.now);
   const { model } = state;
   document.body.classList.toggle("empty", model.empty);
@@ -82,10 +82,9 @@ async function refresh() {
   state.wholeMs = extent[1] - extent[0];
   look(whole || state.view[0] === 0 ? extent : state.view);
   drawDays();
-  if (followed && !model.empty) {
-    const at = model.spans.find((span) => span.end > extent[0])?.start ?? extent[0];
-    player.ms = at;
-    moved(at);
+  if (first && !model.empty) {
+    player.ms = model.opening(state.day);
+    moved(player.ms);
   }
   player.show(model).then(() => document.body.classList.add("ready"));
   deletion.show(model, state.now);

@@ -2,6 +2,7 @@
 
 import { startOfDay } from "./words.js";
 
+export const STALE_MS = 300e3; // an older picture says nothing of a moment, though the screen may not have changed
 const NEAR_MS = 60e3; // spans of one window so close together are one moment
 
 export class Model {
@@ -37,6 +38,15 @@ export class Model {
     return [Math.max(day, from - margin), Math.min(next, to + margin)];
   }
 
+  // Where to begin: at the latest moment of a day, when its first picture was taken.
+  opening(day) {
+    const [from, to] = this.extent(day);
+    const moment = this.moments.findLast((one) => one.end > from && one.start < to);
+    if (!moment) return from;
+    const screen = this.screens.findLast((one) => one.start < moment.end && one.end >= moment.start);
+    return Math.max(from, moment.start, Math.min(screen?.start ?? 0, moment.end - 1));
+  }
+
   spanAt(ms) {
     return this.spans.findLast((span) => span.start <= ms && ms < span.end) ?? null;
   }
@@ -50,8 +60,11 @@ export class Model {
     return this.screens.findLast((one) => one.start <= ms) ?? null;
   }
 
+  // What holds anything of a stretch. A picture shows until the next is taken, so the one before counts too.
   between(from, to) {
-    return this.chunks.filter((one) => one.start < to && one.end > from);
+    const before = this.screens.findLast((one) => one.end <= from && from - one.end < STALE_MS);
+    const covered = before && this.screens.some((one) => one.start <= from && one.end > from);
+    return this.chunks.filter((one) => (one.start < to && one.end > from) || (one === before && !covered));
   }
 
   // Chunks that hold something of an application: its events, and the pictures taken while it was in front.
@@ -64,7 +77,7 @@ export class Model {
 
 export function placeOf(chunk, now) {
   if (chunk.state === "here") return chunk.ready > now ? "held" : "waiting";
-  return chunk.state;
+  return chunk.state === "archived" || chunk.state === "erasing" ? "sent" : chunk.state;
 }
 
 function joined(spans) {

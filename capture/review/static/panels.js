@@ -34,7 +34,7 @@ function fact(name, value, more) {
 }
 
 function where(now, model) {
-  const by = { held: [], waiting: [], sent: [], unknown: [] };
+  const by = { held: [], waiting: [], sent: [], dropped: [], unknown: [] };
   for (const chunk of model.chunks) by[placeOf(chunk, Date.now())].push(chunk);
   const size = (chunks) => bytes(chunks.reduce((sum, one) => sum + one.bytes, 0));
   const pieces = (chunks) => `${many(chunks.length, "piece")}, ${size(chunks)}`;
@@ -43,13 +43,19 @@ function where(now, model) {
     fact("Being recorded now", now.open_ms ? `since ${clock(now.open_ms, false)}` : "nothing", now.open_ms ? "in memory only" : null),
     fact("Held back here", by.held.length ? pieces(by.held) : "nothing", by.held.length ? `the next may leave at ${dayAndClock(next)}` : null),
     fact("Waiting to be sent", by.waiting.length ? pieces(by.waiting) : "nothing", null),
-    fact("Has left", by.sent.length ? pieces(by.sent) : "nothing", by.sent.length ? "the archive can be asked to erase it" : null),
+    fact("Has left", by.sent.length ? pieces(by.sent) : "nothing", by.sent.length ? archived(by.sent) : null),
+    by.dropped.length ? fact("Given up, never sent", pieces(by.dropped), "there was no room for it") : null,
     by.unknown.length ? fact("Not known where", pieces(by.unknown), "the spool cannot be read now") : null,
     model.damaged.length ? fact("Cannot be opened", many(model.damaged.length, "piece"), "damaged here; you can still delete it") : null);
   const { keep_s: keep, limit_bytes: limit } = now.kept;
   say($("kept"), keep && limit
     ? `You see copies of the last ${lasting(keep * 1000)}, at most ${bytes(limit)}. They lie on this machine, sealed for a key of yours.`
     : "Your configuration keeps no copies ([review] in config.toml), so there is nothing to look at here.");
+}
+
+function archived(sent) {
+  const there = sent.filter((one) => one.state === "archived").length;
+  return there === sent.length ? "all of it is in the archive" : there ? `${there} of them are in the archive for certain` : "the archive has not confirmed it yet";
 }
 
 function gauge(name, used, limit, forecast, words) {

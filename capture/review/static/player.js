@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { $, el, put, say, svg } from "./dom.js";
+import { STALE_MS } from "./model.js";
 import { CAUSES, appName, clock, lasting, many } from "./words.js";
 
 const TRAIL_MS = 1600, CLICK_MS = 900, SETTLE_MS = 140, STRIP_MS = 12e3, JUMP_AFTER_MS = 2500;
@@ -143,7 +144,7 @@ export class Player {
     const ms = this.ms;
     const film = screen && this.films.get(screen.id);
     const number = film?.shots ? film.shots.findLastIndex((shot) => shot[0] <= ms) : -1;
-    const at = film?.shots?.length ? Math.max(0, number) : -1;
+    const at = number >= 0 && ms - film.shots[number][0] < STALE_MS ? number : -1;
     const events = near.map((one) => this.events.get(one.id)).filter((one) => one?.pointer);
     const gap = this.model.missingAt(ms);
     if (at >= 0) this.picture(screen.id, at, film.shots[at], ms);
@@ -157,7 +158,7 @@ export class Player {
     const image = $("picture"), key = `${id}/${number}`;
     $("blank").hidden = true;
     image.hidden = false;
-    $("screen").style.setProperty("aspect-ratio", `${width} / ${height}`);
+    $("screen").style.setProperty("--ratio", String(width / height));
     const span = this.model.spanAt(ms);
     image.alt = `Screenshot of ${clock(taken)}${span ? `, ${appName(span.app)}, ${span.title}` : ""}`;
     if (this.shown === key) return;

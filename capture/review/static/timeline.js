@@ -165,5 +165,6 @@ export class Timeline {
 }
 
 export const PLACES = {
-  held: "Held back on this machine", waiting: "Waiting to be sent", sent: "Has left this machine", unknown: "Not known where",
+  held: "Held back on this machine", waiting: "Waiting to be sent", sent: "Has left this machine",
+  dropped: "Given up for lack of room, never sent", unknown: "Not known where",
 };
