@@ -27,8 +27,8 @@ from codec.model import Scalar
 PRESS_MS = 200
 """A press is looked at so long after it: what it opened or gave the focus to has been told by then."""
 LONG_PRESS_MS = 1500
-TRIES = 4
-"""Lookups of one object, each within the lookup's own bound: an application that opens a menu is busy for 100 ms."""
+LOOKUPS_S = 1.0
+"""What is asked for is waited for so long before it is decided what happened."""
 SITE_WAITS_S = (0.0, 0.3, 1.0, 3.0, 8.0)
 """A page that has just been asked for has no document yet."""
 MAX_SITES = 64
@@ -298,7 +298,7 @@ class Semantics:
         try:
             self._around.flush()
             if self._lookups:
-                await asyncio.wait(self._lookups, timeout=0.25)
+                await asyncio.wait(self._lookups, timeout=LOOKUPS_S)
             choices = self._selections.resolve()
             for choice in choices:
                 self._tell_choice(choice)
