@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from capture.frames import frames_of
 from capture.labels import Labels, fields_of
 from capture.selections import Choice, Input, Selections
 from capture.sources.a11y import Found, Kind, Signal
@@ -194,12 +195,14 @@ class Semantics:
             self._around.row("site", {"host": host}, lasting=True)
 
     async def _host(self, app: str, window: Window) -> str | None:
+        named = []
         for frame in await self.lookup.frames(app):
-            found = await self.lookup.element(app, frame)
-            # An application may have many windows: the title tells which is meant.
-            if found is not None and found.name and found.name[:40] == window.title[:40]:
-                return await self.lookup.document_host(app, frame)
-        return None
+            name = await self.lookup.name(app, frame)
+            if name is None:
+                return None  # it may be a private one with the same title
+            named.append((frame, name))
+        hosts = {await self.lookup.document_host(app, frame) for frame in frames_of(window.title, named)}
+        return hosts.pop() if len(hosts) == 1 else None
 
     def _remember_site(self, key: tuple[int, str], host: str) -> None:
         self._sites[key] = host

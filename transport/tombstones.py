@@ -38,6 +38,7 @@ class Tombstones:
         self._files = files
         self._folder = root / FOLDER
         self._open = self._folder / OPEN
+        self._folders: dict[str, Path] = {}
         self._cache: dict[str, tuple[tuple[str, ...], tuple[Tombstone, ...]]] = {}
 
     def lock(self) -> Handle:
@@ -128,8 +129,13 @@ class Tombstones:
             return []
 
     def _names(self, device: str) -> tuple[str, ...]:
+        folder = self._folders.get(device)
+        if folder is None:
+            if len(self._folders) >= DEVICES_IN_MEMORY:
+                self._folders.clear()
+            folder = self._folders[device] = self._folder / device  # kept: it is asked for twice a chunk
         try:
-            found = self._files.list_dir(self._folder / device)
+            found = self._files.list_dir(folder)
         except FileNotFoundError:
             return ()
         except OSError as error:

@@ -63,6 +63,15 @@ class Lookup:
         answer = await self._bounded(app, self._call(app, ROOT, ACCESSIBLE, "GetChildren"))
         return [path for path in map(path_of, answer[0]) if path] if answer else []
 
+    async def name(self, app: str, path: str) -> str | None:
+        """Return an object's whole name; None when the application doesn't tell it in time."""
+        try:
+            async with asyncio.timeout(4 * LOOKUP_S):
+                name = await self._property(app, path, ACCESSIBLE, "Name")
+        except TimeoutError:
+            return None
+        return None if name is None else str(name).strip()
+
     async def document_host(self, app: str, frame: str) -> str | None:
         """Return the host of the document in front of a browser's window; "" for one without (a local file); None: unknown."""
         url = await self._bounded(app, self._document_url(app, frame))
