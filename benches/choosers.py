@@ -124,15 +124,22 @@ class Menus:
         self, app: str, root: Reference, safe: dict[str, tuple[str, ...]], *, interface: Interface, fingers: Fingers
     ) -> None:
         self.app, self._safe, self._interface, self._fingers = app, safe, interface, fingers
-        bar = interface.find(root, lambda thing: thing.role == "menu bar")
-        self._menus = [thing for thing in interface.things(bar.ref) if thing.name in safe]
+        self._root = root
+        self._find_menus()
+
+    def _find_menus(self) -> None:
+        bar = self._interface.find(self._root, lambda thing: thing.role == "menu bar", depth=8)
+        self._menus = [thing for thing in self._interface.things(bar.ref) if thing.name in self._safe]
         if not self._menus:
-            raise LookupError(f"{app} has none of the menus {', '.join(safe)}")
+            raise LookupError(f"{self.app} has none of the menus {', '.join(self._safe)}")
 
     def choose(self, rng: Random, script: Script) -> None:
         """Choose something or give it up."""
         how = rng.choice(("click", "click", "keys", "escape"))
         menu = self._interface.thing(rng.choice(self._menus).ref)
+        if menu.name not in self._safe:  # LibreOffice makes its menu bar anew now and then
+            self._find_menus()
+            menu = rng.choice(self._menus)
         began_ms = now_ms()
         self._fingers.click(menu.centre, self.app, "menu")
         if not until(lambda: any(item.usable for item in self._items(menu))):

@@ -95,16 +95,16 @@ class Interface:
         todo: list[tuple[Reference, int]] = [(ref, depth)]
         while todo and limit:
             limit -= 1
-            one, left = todo.pop()
+            one, left = todo.pop(0)  # level by level: what is looked for lies high
             yield self.thing(one)
             if left:
-                todo += [(child, left - 1) for child in reversed(self.children(one))]
+                todo += [(child, left - 1) for child in self.children(one)]
 
-    def find(self, ref: Reference, fits: Callable[[Thing], bool], *, within_s: float = 10.0) -> Thing:
-        """Return the first thing below `ref` that fits, waiting for it. Raises LookupError."""
+    def find(self, ref: Reference, fits: Callable[[Thing], bool], *, depth: int = 30, within_s: float = 10.0) -> Thing:
+        """Return the first thing at most `depth` below `ref` that fits, waiting for it. Raises LookupError."""
         until = time.monotonic() + within_s
         while True:
-            for thing in self.walk(ref):
+            for thing in self.walk(ref, depth=depth):
                 if fits(thing):
                     return thing
             if time.monotonic() > until:

@@ -43,7 +43,7 @@ MOUSEPAD_SAFE = {
 CALC_SAFE = {
     "View": ("Formula Bar", "View Headers", "View Grid Lines", "Status Bar", "Normal", "Page Break"),
     "Edit": ("Select All",),
-    "Data": ("Calculate",),
+    "Data": ("AutoFilter", "Sort Ascending", "Sort Descending"),
 }
 
 

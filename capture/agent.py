@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import effects, log, memory
+from capture import certificates, effects, log, memory
 from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
@@ -32,6 +32,7 @@ from capture.errors import CaptureError, DiskFull, NoDisplay
 from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
+from capture.journal import Journal
 from capture.keyfiles import read_private, write_private
 from capture.ladder import Upload
 from capture.life import Carried, Life
@@ -47,6 +48,7 @@ from capture.semantics import Semantics
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
+from capture.steward import Steward
 from capture.surroundings import AgentSurroundings
 from codec.screen import Effort
 
@@ -68,6 +70,8 @@ NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
 
+CANCEL_AGAIN_S = 0.5
+
 SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
 
@@ -88,7 +92,7 @@ async def run_agent(
     home.prepare()
     life = Life(
         lambda config, consent, carried: Agent(config, home, environment, consent, carried),
-        ControlServer(home.control),
+        ControlServer(home.control, asked=Journal(home.journal).asked),
         config=config,
         consent=consent,
         reread=reread or (lambda: config),
@@ -121,7 +125,7 @@ class Agent:
         from capture.sources.usage import UsageSource
 
         memory.keep_small()
-        self.config, self.home, self.environment = config, home, environment
+        self.config, self.home, self.environment, self.consent = config, home, environment, consent
         self.carried = carried or Carried()
         self.started_wall_s = self.carried.started_wall_s
         self.warnings: dict[str, str] = {}
@@ -191,9 +195,10 @@ class Agent:
             camera=self.camera,
             chunker=self.chunker,
             activity=lambda active: self.steering.activity(active),
-            changed=lambda: self.steering.ask(),
+            changed=self._controlled,
         )
         self.semantics = self._semantics()
+        self.steward = Steward.of(self)
         self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
         self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
@@ -289,6 +294,7 @@ class Agent:
         if self.config.metrics.listen:
             await self.metrics.start(self.config.metrics.listen)
             self._closing.push_async_callback(self.metrics.stop)
+        self.steward.prepare()
         await self.desktop.start(loop, self.conductor)
         if self.semantics is not None:
             await self.semantics.start()
@@ -302,6 +308,8 @@ class Agent:
         if self.carried.paused:
             until = self.carried.paused_until
             self.conductor.pause(None if until is None else timedelta(seconds=max(0.0, until - time.monotonic())))
+        self._closing.push_async_callback(self.steward.stop)
+        await self.steward.start(self.consent)
         self.conductor.lift("reload")
         self.steering.activity(True)
         started()
@@ -310,10 +318,9 @@ class Agent:
                 self._tasks = tasks
                 publishing = tasks.create_task(self._publish(), name="publisher")
                 await self.conductor.stopping.wait()
-                self._stopped_ms = self.desktop.server_ms(time.monotonic_ns())
                 await self.conductor.close()
-                publishing.cancel()
                 self._tasks = None
+                await end(publishing)
         finally:
             self.steering.stop()
             self._write_learned()
@@ -346,7 +353,7 @@ class Agent:
         before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
-            stopped_ms=self._stopped_ms,
+            stopped_ms=self.conductor.stopped_ms,
             counts=self.conductor.counts,
             frames=self.camera.frames,
             refused=dict(self.camera.refused),
@@ -357,7 +364,6 @@ class Agent:
         )
 
     def _take_over(self, carried: Carried) -> None:
-        self._stopped_ms = 0
         if carried.counts is not None and carried.sizes is not None:
             self.conductor.counts, self.chunker.sizes = carried.counts, carried.sizes
             self.camera.frames = carried.frames
@@ -369,7 +375,7 @@ class Agent:
 
         self._publisher = Publisher(
             PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
-            Outgoing(self.device, self.outbox, self.spool, self.index),
+            Outgoing(self.device, self.outbox, self.spool, self.index, on_answer=self._order_answered),
             self.ledger,
             conditions=self._permit,
             on_progress=self._sent,
@@ -393,9 +399,19 @@ class Agent:
                 self.conductor.suspend(cause, reason)
             elif not holds:
                 self.conductor.lift(cause)
+        self.steward.battery(bool(power.on_battery))
+        self.exempted()
+
+    def exempted(self) -> None:
+        """What may be sent, or what the plan depends on, has changed."""
         self.steering.ask()
         if self._publisher is not None:
             self._publisher.wake()
+
+    def _controlled(self) -> None:
+        """The person paused it, or it goes on."""
+        self.steering.ask()
+        self.steward.look()
 
     def observe(self) -> Conditions:
         power, network, usage = self.power.current(), self.network.current(), self.usage.current()
@@ -417,8 +433,8 @@ class Agent:
             own_cpu_ratio=usage.cpu_ratio,
             wakeups_s=usage.wakeups_s,
             rss_bytes=usage.rss_bytes,
-            link=effects.link_class(self.config, network.link, network.name),
-            network=network.name,
+            link=effects.link_class(self.config, network.link, network.name) if self.steward.sends else "offline",
+            network=network.name if self.steward.sends else "exempted by you",
             captive=network.captive,
             purses=effects.purses_of(self.standings),
             backlog_bytes=spool.live_bytes,
@@ -457,6 +473,7 @@ class Agent:
 
     def _stored(self, packed: Packed, kind: str) -> None:
         size_bytes = len(packed.chunk)
+        self.steward.stored(packed.chunk_id, kind, size_bytes)
         self.steering.paid(**{"event_bytes" if kind == "events" else "frame_bytes": size_bytes})
         self.spool_usage = self.spool.usage()
         self._pack_thread.submit(memory.give_back)
@@ -469,6 +486,7 @@ class Agent:
             self.warnings["disk"] = f"what is recorded waits in memory: {error}"
 
     def _sent(self, progress: Progress) -> None:
+        self.steward.sent(progress.freed, progress.wire_bytes)
         if self.carried.sent:
             sums = {name: getattr(progress, name) + before for name, before in self.carried.sent.items()}
             progress = dataclasses.replace(progress, **sums)
@@ -498,11 +516,18 @@ class Agent:
         closed_ns = since_wall_ns + milliseconds(self.config.capture.hold_back) * NS_PER_MS
         return len(await self.forgetting.where(lambda entry: entry.ready_wall_ns >= closed_ns))
 
-    def erase(self, wanted: Mapping[str, Any]) -> Erased:
-        """Erase, here and in the archive; in the thread that stores chunks. wanted: the fields of `transport.orders.Wanted`."""
+    async def erase(self, **wanted: Any) -> Erased:
+        """Erase, here and in the archive. wanted: the fields of `transport.orders.Wanted`."""
         from transport.orders import Wanted
 
-        return self.orders.erase(Wanted(**wanted))
+        asked = Wanted(**wanted)
+        done = await asyncio.get_running_loop().run_in_executor(self._pack_thread, self.orders.erase, asked)
+        self.forgotten(done.here)
+        return done
+
+    def _order_answered(self, number: int, text: str) -> None:
+        """Write down what the archive said to an order; called in the ledger's thread."""
+        self.steward.journal.note("erase", order=number, answer=text)
 
     def _settle_orders(self) -> Sequence[Lost]:
         """Delete here what was ordered to be erased before the last end, and forget where chunks of long ago were."""
@@ -548,6 +573,13 @@ class Agent:
         write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
 
 
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: a task group loses a cancellation that comes together with an error of its own."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+
+
 def desktop_of(config: Config, environment: Mapping[str, str], platform: str) -> Desktop | PortableDesktop:
     """Return the desktop's source for a platform (`sys.platform`); it is not started."""
     if platform in {"win32", "darwin"}:
@@ -577,7 +609,7 @@ def broker_of(config: Config, device: str) -> Broker:
     """Return where the publisher connects.
 
     Raises:
-        CaptureError: the password file is missing or readable by others.
+        CaptureError: the password file is missing or readable by others; the certificates cannot be used.
     """
     from transport.mqtt import Broker, Tls
 
@@ -592,6 +624,7 @@ def broker_of(config: Config, device: str) -> Broker:
         ca, certificate, key = (
             Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
         )
+        certificates.check(ca, certificate, key)
         tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
     return Broker(
         section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls

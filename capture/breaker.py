@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FAILURES = 8
-"""Late answers in a row until an application is left alone; opening a big menu keeps one busy for 100 ms."""
-FIRST_REST_NS = 5_000_000_000
+FAILURES = 20
+"""Late answers in a row until an application is left alone; a big menu keeps one busy for 100 ms, its start for seconds."""
+FIRST_REST_NS = 2_000_000_000
 LONGEST_REST_NS = 600_000_000_000
 MAX_REMEMBERED = 64
 

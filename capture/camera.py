@@ -78,6 +78,20 @@ class Reel:
         return section
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What taking a frame led to.
+
+    Attributes:
+        new: it was added; False: it shows what the one before it did, which stands for it.
+        frame_ms: the time of the frame in the reel that shows it. ended_ns: the monotonic clock after the grab.
+    """
+
+    new: bool
+    frame_ms: int
+    ended_ns: int
+
+
 class Camera:
     """Grabs, masks and encodes.
 
@@ -108,37 +122,39 @@ class Camera:
         self.refused: Counter[str] = Counter()
         self.frames = 0
 
-    async def take(self, t_ms: int) -> bool:
+    async def take(self, t_ms: int) -> Taken | None:
         """Take one frame.
 
         Args:
             t_ms: the source clock now.
 
         Returns:
-            Whether a frame was added: not when the policy forbids it or nothing changed.
+            None when the policy forbids it, or it could not be grabbed.
         """
         async with self._lock:
             loop = asyncio.get_running_loop()
             before = self._windows()
             if before is None:
                 self.refused["windows not identified"] += 1
-                return False
+                return None
             try:
                 pixels = await loop.run_in_executor(self._thread, self._grabber.grab)
+                ended_ns = time.monotonic_ns()
             except CaptureError:
                 self.refused["the grab failed"] += 1
-                return False
+                return None
             if self._windows() != before:
                 self.refused["windows moved during the grab"] += 1
-                return False
+                return None
             height, width = pixels.shape[:2]
             mask = self._mask(before, width, height)
             if mask is None:
                 self.refused["not allowed"] += 1
-                return False
-            added = await loop.run_in_executor(self._thread, self._store, t_ms, pixels, mask)
-            self.frames += added
-            return added
+                return None
+            new = await loop.run_in_executor(self._thread, self._store, t_ms, pixels, mask)
+            self.frames += new
+            reel = self.reel
+            return None if reel is None else Taken(new, reel.t0_ms + reel.duration_ms, ended_ns)
 
     def _store(self, t_ms: int, pixels: Pixels, mask: Mask) -> bool:
         pixels[mask] = 0

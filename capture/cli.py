@@ -55,7 +55,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def main() -> None:
     """Run the command line; the process's exit code is one of `capture.errors.Exit`."""
     _mount_transport()
-    _mount_scope()
+    _mount_trust()
     try:
         app()
     except KeyboardInterrupt:
@@ -66,13 +66,19 @@ def main() -> None:
         _fail(error)
 
 
-def _mount_scope() -> None:
-    """Mount the commands of scope and trust when one of them is named, or for the help."""
-    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if named in {None, "scope"}:
-        import capture.scope_cli
+def mount_trust() -> None:
+    """Mount the commands of scope and trust."""
+    from capture import scope_cli, trust_cli
 
-        capture.scope_cli.mount(app, load)
+    scope_cli.mount(app, load)
+    trust_cli.mount(app, load, home, _ask)
+
+
+def _mount_trust() -> None:
+    """Mount them when one of them is named, or for the help."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if named in {None, "scope", "pause", "exempt", "journal", "privacy"}:
+        mount_trust()
 
 
 def _fail(error: BaseException) -> None:
@@ -136,9 +142,12 @@ def say(text: str) -> None:
 @app.command()
 def run(config: ConfigOption = None, policy: PolicyOption = None) -> None:
     """Record, as the configuration and your consent permit, until stopped."""
+    import faulthandler
+
     from capture import log
     from capture.agent import run_agent
 
+    faulthandler.enable()  # the service manager's watchdog ends a loop that hangs by SIGABRT: then one sees where
     parsed = load(config, policy)
     log.set_up(parsed.log.level, parsed.log.file)
     erase_cli.say_farewell(parsed, home())
@@ -156,6 +165,7 @@ def consent(
     """Read what this configuration records, and say yes or no."""
     from capture.agreement import terms_of
     from capture.consent import Consent, digest, notice
+    from capture.journal import Journal
     from capture.keyfiles import write_private
 
     folders = home()
@@ -177,6 +187,7 @@ def consent(
             raise NoConsent("you did not agree, so nothing will be recorded")
     folders.prepare()
     write_private(folders.consent_file, Consent(current, int(time.time()), text, terms).to_json())
+    Journal(folders.journal).note("consent", notice=current)
     say("Recorded. `modicum run` starts, `modicum withdraw` ends it.")
     _apply_if_running()
 
@@ -228,22 +239,6 @@ def status(
 
         lines = lay_out(Status.from_answer(_ask("status")), shutil.get_terminal_size().columns)
         say(ansi(lines) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text(lines))
-
-
-@app.command()
-def pause(
-    for_: Annotated[
-        str, typer.Argument(metavar="[DURATION|forever]", help='e.g. "30 min"; default: forever.')
-    ] = "forever",
-) -> None:
-    """Stop recording until `modicum resume`, or for as long as you say."""
-    seconds: float | None = None
-    if for_ != "forever":
-        from capture.units import parse_duration
-
-        seconds = parse_duration(for_).total_seconds()
-    _ask("pause", seconds=seconds)
-    say("Paused. `modicum resume` goes on." if seconds is None else f"Paused for {for_}.")
 
 
 @app.command()

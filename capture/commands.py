@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -41,6 +41,7 @@ class Commands:
             "stop": self.stop,
             "flush": self.flush,
             "forget": self.forget,
+            "exempt": self.exempt,
             "withdraw": self.withdraw,
             **ReviewRequests(self._agent).by_name(),
             **EraseRequests(self._agent).by_name(),
@@ -106,7 +107,7 @@ class Commands:
             ),
             energy=agent.governor.energy(conditions) | {"rss_bytes": agent.usage.current().rss_bytes},
             refused=self._left_out(),
-            warnings=(*agent.warnings.values(), *budget.notes),
+            warnings=(*agent.steward.wishes_in_words(), *agent.warnings.values(), *budget.notes),
             link=conditions.link,
             device=agent.device,
             since_wall_s=agent.started_wall_s,
@@ -122,13 +123,23 @@ class Commands:
     async def pause(self, request: Mapping[str, Any]) -> Answer:
         """Pause for `seconds`, or without limit."""
         seconds = _seconds_of(request)
-        self._agent.conductor.pause(None if seconds is None else timedelta(seconds=seconds))
+        self._agent.steward.pause(None if seconds is None else time.time() + seconds)
         return {}
 
     async def resume(self, request: Mapping[str, Any]) -> Answer:
         """Go on."""
-        self._agent.conductor.resume()
+        self._agent.steward.resume()
         return {}
+
+    async def exempt(self, request: Mapping[str, Any]) -> Answer:
+        """Take the exemption `what` for `seconds` (or until it is ended) with a `reason`; with `end`, end it."""
+        steward, what, reason = self._agent.steward, str(request.get("what", "")), str(request.get("reason", ""))
+        if what and request.get("end"):
+            return {"ended": steward.end_exemption(what), "exemptions": steward.to_answer()}
+        if what:
+            seconds = _seconds_of(request)
+            steward.exempt(what, None if seconds is None else time.time() + seconds, reason)
+        return {"exemptions": steward.to_answer()}
 
     async def stop(self, request: Mapping[str, Any]) -> Answer:
         """End in order."""
@@ -148,6 +159,7 @@ class Commands:
         await agent.conductor.discard_open()
         since_ns = 0 if seconds is None else time.time_ns() - int(seconds * 1e9)
         gaps = await agent.forget_since(since_ns)
+        agent.steward.journal.note("forget", chunks=gaps)
         return {"chunks": gaps}
 
     async def withdraw(self, request: Mapping[str, Any]) -> Answer:
@@ -158,6 +170,7 @@ class Commands:
         answer = await self.forget({})
         agent.home.own_key_file.unlink(missing_ok=True)
         await agent.forgetting.copies()
+        agent.steward.withdrawn(int(answer["chunks"]))
         agent.conductor.stopping.set()
         return answer
 

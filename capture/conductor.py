@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from capture.binder import Binder, Pair, Shown
 from capture.units import show_duration
-from codec.model import KeyClass
+from codec.model import KeyClass, Scalar
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+DEFER_NS = 3 * NS_PER_S
+"""How long a frame that is due for a change may wait for one that an action wants."""
 
 
 class Conductor:
@@ -69,8 +72,10 @@ class Conductor:
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
         self.paused_until: float | None = None
+        self.stopped_ms: int | None = None
         self.counts = {"pointer": 0, "keys": 0, "rows": 0}
         self.semantics: Semantics | None = None
+        self._binder = Binder()
         self._command_ms = -1
         self._window: Window | None = None
 
@@ -80,6 +85,8 @@ class Conductor:
         """See Gate.pointer."""
         passed = self._gate.pointer(t_ms, kind, x, y)
         self.counts["pointer"] += passed
+        if passed and kind > 1:
+            self._acted(t_ms)
         if passed and kind > 1 and self.semantics is not None:
             self.semantics.pointer(t_ms, kind, x, y)
 
@@ -87,6 +94,8 @@ class Conductor:
         """See Gate.key."""
         passed = self._gate.key(t_ms, down, code, slot)
         self.counts["keys"] += passed
+        if passed and down and code != KeyClass.MODIFIER:
+            self._acted(t_ms)
         if passed and down and code != KeyClass.MODIFIER and self.semantics is not None and t_ms != self._command_ms:
             self.semantics.key(t_ms, "space" if code == KeyClass.SPACE else "")
 
@@ -117,6 +126,7 @@ class Conductor:
     def damage(self, t_ms: int) -> None:
         """Something on the screen changed: a frame is due when the plan's interval has passed."""
         self._shutter.damage(time.monotonic_ns())
+        self._binder.change(t_ms, self._now_ms())
         self._arm_frame()
 
     def idle(self, t_ms: int, idle: bool) -> None:
@@ -143,33 +153,95 @@ class Conductor:
         self._recorder.circumstance(self._now_ms(), "plan", {"rung": int(plan.rung), "effort": int(plan.effort)})
         interval_ms = plan.frame_interval_ms
         self._shutter.plan(None if interval_ms is None else interval_ms * NS_PER_MS, on_focus=plan.frames_on_focus)
+        self._binder.plan(interval_ms)
+        self._desktop.attend(self._binder.attentive)
         self._arm_frame()
 
-    def _arm_frame(self) -> None:
+    def _forget_actions(self) -> None:
+        """What waits for a frame will not get one."""
+        self._binder.reset()
+        self._desktop.attend(False)
+
+    def _acted(self, t_ms: int) -> None:
+        """An action began, or went on: it is to have its frame."""
+        if self._camera is None:
+            return
+        self._binder.input(t_ms)
+        if self._binder.attentive:
+            self._desktop.attend(True)
+            self._arm_frame()
+
+    def _disarm_frame(self) -> None:
         if self._frame_timer is not None:
             self._frame_timer.cancel()
             self._frame_timer = None
-        due_ns = self._shutter.due_ns()
-        if due_ns is None or self._camera is None or self._taking or not self._gate.open or self._gate.is_secret:
+
+    def _arm_frame(self) -> None:
+        self._disarm_frame()
+        if self._camera is None or self._taking or not self._gate.open or self._gate.is_secret:
+            return
+        due_ns = self._due_ns()
+        if due_ns is None:
             return
         wait_s = max(0, due_ns - time.monotonic_ns()) / NS_PER_S
         self._frame_timer = asyncio.get_running_loop().call_later(wait_s, self._take_frame)
 
+    def _due_ns(self) -> int | None:
+        """Return when a frame is due: for an action, if one waits for it, or else for what changed."""
+        due_ns, due_ms = self._shutter.due_ns(), self._binder.due_ms()
+        if due_ms is None:
+            return due_ns
+        pair_ns = time.monotonic_ns() + (due_ms - self._now_ms()) * NS_PER_MS
+        # A frame that is due anyway waits a little for the action to show its result, and so completes a pair.
+        return pair_ns if due_ns is None or pair_ns <= due_ns + DEFER_NS else due_ns
+
     def _take_frame(self) -> None:
         self._frame_timer = None
-        if self._camera is not None:
-            self._taking = True
-            self._start(self._take(self._camera))
+        if self._camera is None or self._taking:
+            return
+        self._desktop.flush()
+        due_ns = self._due_ns()
+        if due_ns is None or due_ns > time.monotonic_ns() + NS_PER_MS:
+            self._arm_frame()  # something was done meanwhile
+            return
+        if self._binder.attentive and self._desktop.changed_ms is not None:
+            return  # not at rest: the change is told in a moment, and a frame armed then
+        self._disarm_frame()
+        self._taking = True
+        self._start(self._take(self._camera))
 
     async def _take(self, camera: Camera) -> None:
         try:
+            self._desktop.watch_anew()
             now_ns = time.monotonic_ns()
+            began_ms = self._desktop.server_ms(now_ns)
             self._shutter.taken(now_ns)
-            if await camera.take(self._desktop.server_ms(now_ns)):
+            wanted = self._binder.wants(began_ms)
+            taken = await camera.take(began_ms)
+            self._desktop.flush()
+            if taken is None:
+                self._binder.refused(self._now_ms())
+                return
+            ended_ms = self._desktop.server_ms(taken.ended_ns) + 1
+            changed_ms = self._desktop.changed_ms
+            stable = changed_ms is None or changed_ms > ended_ms
+            pair = self._binder.frame(Shown(taken.frame_ms, began_ms, ended_ms, stable), wanted=wanted)
+            if pair is not None:
+                self._tell_pair(pair)
+            if taken.new:
                 self._chunker.check()
         finally:
             self._taking = False
+            self._desktop.attend(self._binder.attentive)
             self._arm_frame()
+
+    def _tell_pair(self, pair: Pair) -> None:
+        now_ms = self._now_ms()
+        fields: dict[str, Scalar] = {"ago": now_ms - pair.first_ms, "span": pair.last_ms - pair.first_ms}
+        if pair.before_ms is not None:
+            fields |= {"before": now_ms - pair.before_ms, "fresh": pair.fresh}
+        fields |= {"after": now_ms - pair.after_ms, "settled": pair.settled}
+        self.counts["rows"] += self._gate.row(now_ms, "pair", fields)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="camera")
@@ -192,6 +264,7 @@ class Conductor:
         self._desktop.flush()  # what happened before stands before the gap
         self._gate.suspend(self._now_ms(), cause, reason)
         self._shutter.blocked()
+        self._forget_actions()
         self._arm_frame()
         # What was recorded until now need not wait for its age, and is in the hold-back, where it can be deleted.
         self._chunker.close_events()
@@ -219,6 +292,7 @@ class Conductor:
         if active:
             self._desktop.flush()  # so does what was typed and not yet told
             self._shutter.blocked()
+            self._forget_actions()
         elif not self._gate.suspended:
             self._shutter.unblocked(time.monotonic_ns())
         self._arm_frame()
@@ -259,8 +333,10 @@ class Conductor:
         if self._resume_timer is not None:
             self._resume_timer.cancel()  # that it is paused, and until when, is for who comes next
         self._shutter.plan(None, on_focus=False)
+        self._binder.plan(None)
         self._arm_frame()
         self._desktop.stop()
+        self.stopped_ms = self._now_ms()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._chunker.close_all()

@@ -28,16 +28,28 @@ Answer = dict[str, Any]
 Command = Callable[[Mapping[str, Any]], Awaitable[Answer]]
 
 
+def _untold(name: str, user: int, process: int) -> None:
+    pass
+
+
 class ControlServer:
     """Answers the person's commands.
 
     Args:
         path: where the socket is made; a stale one of a dead agent is replaced, a living one is an error.
         commands: by name; each gets the request's fields and returns the answer's. None: who asks waits for `serve`.
+        asked: told of each command before it is done: its name, and the asking process's user and process id.
     """
 
-    def __init__(self, path: Path, commands: Mapping[str, Command] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        commands: Mapping[str, Command] | None = None,
+        *,
+        asked: Callable[[str, int, int], None] = _untold,
+    ) -> None:
         self.path = path
+        self._asked = asked
         self._commands: Mapping[str, Command] = {}
         self._serving = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -96,7 +108,7 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
-        if peer_uid(writer.get_extra_info("socket")) not in {os.getuid(), 0}:
+        if peer_of(writer.get_extra_info("socket"))[0] not in {os.getuid(), 0}:
             return {"error": "this agent belongs to another user"}
         try:
             async with asyncio.timeout(5):
@@ -107,6 +119,7 @@ class ControlServer:
             command = self._commands.get(name, _pong) if name == "ping" else self._commands[name]
         except (ValueError, KeyError, AttributeError, TypeError):
             return {"error": f"not a command of this agent; it knows {', '.join(sorted(self._commands))}"}
+        self._asked(name, *peer_of(writer.get_extra_info("socket")))
         try:
             return await command(request)
         except CaptureError as error:
@@ -117,12 +130,13 @@ async def _pong(request: Mapping[str, Any]) -> Answer:
     return {}
 
 
-def peer_uid(peer: socket.socket) -> int:
-    """Return the user id of the process at a unix socket's other end; -1 where the platform cannot tell."""
+def peer_of(peer: socket.socket) -> tuple[int, int]:
+    """Return the user id and the process id at a unix socket's other end."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return os.getuid()  # the socket's mode is the only guard there
+        return os.getuid(), 0  # the socket's mode is the only guard there
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
+    process, user, _ = struct.unpack("3i", credentials)
+    return int(user), int(process)
 
 
 def ask(path: Path, command: str, *, wait_s: float = 10.0, **fields: Any) -> Answer:

@@ -74,9 +74,9 @@ def erase(
     except NotRunning:
         done, running = _erase_here(_load(config), folders, wanted), False
     typer.echo(json.dumps(done) if as_json else describe(done))
-    if done["ordered"] and wait:
+    if wait:
         _wait(folders, running, config)
-    elif done["ordered"] and not as_json:
+    elif done["orders"] and not as_json:
         when = "now" if running else "when `modicum run` next starts (or now, with --wait)"
         typer.echo(
             f"The order is sent {when}, within your budget. `modicum erase --status` shows the archive's answer."
@@ -93,6 +93,7 @@ def withdraw(
     """End your consent: stop recording, delete everything here, and have the archive erase what was sent."""
     from capture import withdrawal
     from capture.control import ask
+    from capture.journal import Journal
     from capture.sender import spool_folder
 
     folders = _home()
@@ -102,7 +103,7 @@ def withdraw(
         ask(folders.control, "withdraw", wait_s=60.0)
         _until_gone(folders)
     except NotRunning:
-        pass
+        Journal(folders.journal).note("withdraw", chunks=0)
     withdrawal.clear(folders, spool_folder(loaded, folders) if loaded else folders.spool)
     typer.echo("Your consent has ended. What was recorded, your keys and what was learned are deleted here.")
     if not withdrawal.pending(folders):
@@ -118,6 +119,7 @@ def withdraw(
         withdrawal.say(loaded, folders, os.environ, wait_s=None if wait else SEND_S, on_progress=_reasons())
     )
     if told:
+        Journal(folders.journal).note("erase", answer="erased", what="everything")
         typer.echo("The archive has erased what was sent; all it keeps is the order to do so.")
     else:
         typer.echo(
@@ -162,7 +164,7 @@ def wanted_of(chunks: list[str], since: str, from_: str, to: str, all_: bool, *,
 
 def describe(done: dict[str, Any]) -> str:
     """Return what an erasing came to, as lines for a person."""
-    if not any(done[name] for name in ("here", "ordered", "already")):
+    if not any(done[name] for name in ("here", "orders", "already")):
         return "There is nothing to erase: no chunk lies in that time."
     lines = []
     if done["from_ms"]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capture.control import Answer, Command
 from capture.errors import CaptureError
-from capture.review.requests import ids_of
+from capture.review.requests import ids_of, open_since_ms
 
 if TYPE_CHECKING:
     from capture.agent import Agent
@@ -27,10 +26,10 @@ class EraseRequests:
         return {"erase": self.erase}
 
     async def erase(self, request: Mapping[str, Any]) -> Answer:
-        """Erase chunks (`ids`), or what overlaps `since_ms` to `until_ms` (wall ms; what is open goes too), here and in the archive.
+        """Erase chunks (`ids`), or what overlaps `since_ms` to `until_ms` (wall ms), here and in the archive.
 
         Returns:
-            See transport/orders.py, `Erased`: here, ordered, already, uncertain, from_ms, until_ms.
+            See transport/orders.py, `Erased`: here, orders, ordered, already, uncertain, from_ms, until_ms.
         """
         agent = self._agent
         wanted: dict[str, Any]
@@ -38,18 +37,17 @@ class EraseRequests:
             wanted = {"ids": frozenset(ids_of(request))}
         else:
             wanted = {name: _ms(request, name) for name in ("since_ms", "until_ms") if request.get(name) is not None}
-            await agent.conductor.discard_open()
+            since_ms = open_since_ms(agent)
+            if since_ms is not None and wanted.get("until_ms", since_ms) >= since_ms:
+                await agent.conductor.discard_open()
             agent.chunker.discard_waiting()
             await agent.chunker.close_all()  # what was closed a moment ago gets its number, and with it can be named
             agent.chunker.arm()
-        return await erase(agent, wanted)
-
-
-async def erase(agent: Agent, wanted: Mapping[str, Any]) -> Answer:
-    """Erase in the thread that stores chunks; return what came of it."""
-    done = await asyncio.get_running_loop().run_in_executor(agent._pack_thread, lambda: agent.erase(wanted))
-    agent.forgotten(done.here)
-    return done.to_answer()
+        answer = (await agent.erase(**wanted)).to_answer()
+        agent.steward.journal.note(
+            "erase", **{name: answer[name] for name in ("here", "ordered", "already") if name in answer}
+        )
+        return answer
 
 
 def _ms(request: Mapping[str, Any], name: str) -> int:

@@ -156,6 +156,10 @@ class Gate:
             self._causes.append(cause)
         self._judge(t_ms)
 
+    def begin(self) -> None:
+        """What was before now is no gap: recording begins."""
+        self._gap = None
+
     def lift(self, t_ms: int, cause: str) -> None:
         """Lift a cause; the gate opens if no other holds it and the policy allows the window in focus."""
         if cause in self._causes:

@@ -30,6 +30,9 @@ KINDS = (
     "asked",  # a command came over the control socket, by which user and process
 )
 
+LOOKS = ("ping", "status", "metrics", "flush", "holdings")
+"""Commands that change nothing."""
+
 MAX_FILE_BYTES = 4 << 20
 """Some months of lines; two such files are kept."""
 MAX_LINE_BYTES = 16 * 1024
@@ -79,6 +82,11 @@ class Journal:
                 os.replace(self.path, self.older)
         except OSError:
             return
+
+    def asked(self, command: str, user: int, process: int) -> None:
+        """Write down who asked for what; who only looks is not written down."""
+        if command not in LOOKS:
+            self.note("asked", what=command, user=user, process=process)
 
     def entries(self, since_s: float = 0.0) -> Iterator[Entry]:
         """Read the lines that were written since then, in order; damaged ones are left out.

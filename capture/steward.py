@@ -16,6 +16,7 @@ from capture.errors import CaptureError
 from capture.standing import EFFECT, Exempt, Exemption, Standing
 
 if TYPE_CHECKING:
+    from capture.agent import Agent
     from capture.conductor import Conductor
     from capture.gate import Gate
     from capture.journal import Journal
@@ -40,13 +41,24 @@ class Sign(Protocol):
         """Show nothing more."""
 
 
+class Key(Protocol):
+    """The pause key (capture/sources/x11_shortcut.py)."""
+
+    def start(self) -> str | None:
+        """Take it; return None, or why not."""
+
+    def stop(self) -> None:
+        """Give it back."""
+
+
 class Steward:
     """See the module.
 
     State: the timer of the next wish that ends, what was last shown, what was last counted as sent.
 
     Args:
-        standing, journal, sign: what it keeps. policy, gate, conductor, recorder: what it acts on.
+        standing, journal, sign, key: what it keeps. policy, gate, conductor, recorder: what it acts on.
+        warnings: what the person should know or mend, by subject.
         changed: called when something of it changes what the plan depends on.
     """
 
@@ -60,12 +72,15 @@ class Steward:
         gate: Gate,
         conductor: Conductor,
         recorder: Recorder,
+        key: Key | None,
+        warnings: dict[str, str],
         changed: Callable[[], None],
     ) -> None:
         self.standing = standing
         self.journal = journal
         self.sign = sign
         self._policy, self._gate, self._conductor, self._recorder = policy, gate, conductor, recorder
+        self._key, self._warnings = key, warnings
         self._changed = changed
         self._timer: asyncio.TimerHandle | None = None
         self._on_battery = False
@@ -73,6 +88,34 @@ class Steward:
         self._paused = False
         self._shown: tuple[str, tuple[str, ...]] | None = None
         self._wire_bytes: int | None = None
+
+    @classmethod
+    def of(cls, agent: Agent) -> Steward:
+        """Return the steward of an agent."""
+        from capture.journal import Journal
+        from capture.shortcut import parse_shortcut
+        from capture.sign import ScreenSign
+
+        display = agent.environment.get("DISPLAY", "")
+        shortcut = parse_shortcut(agent.config.control.pause_shortcut)
+        key: Key | None = None
+        if shortcut is not None and display:
+            from capture.sources.x11_shortcut import KeyGrab
+
+            key = KeyGrab(display, shortcut, pressed=lambda: steward.toggle())
+        steward = cls(
+            Standing(agent.home.standing),
+            Journal(agent.home.journal),
+            ScreenSign(display, toggled=lambda: steward.toggle(), lost=lambda: steward.sign_lost()),
+            policy=agent.policy,
+            gate=agent.gate,
+            conductor=agent.conductor,
+            recorder=agent.recorder,
+            key=key,
+            warnings=agent.warnings,
+            changed=agent.exempted,
+        )
+        return steward
 
     # -- beginning and end
 
@@ -102,14 +145,27 @@ class Steward:
             reason = "nothing can show that it records: no notification service, no panel, no display for the sign"
             self._conductor.suspend("sign", reason)
         else:
+            if "reload" not in self._gate.suspended:
+                self._gate.begin()
             self._conductor.lift("sign")
+        why_not = None if self._key is None else self._key.start()
+        if why_not is not None:
+            self._warnings["shortcut"] = f"the pause key does not work: {why_not}"
         self.look()
+
+    def sign_lost(self) -> None:
+        """Nothing shows any more that it records: record nothing."""
+        if self._running:
+            self._conductor.suspend("sign", "nothing can show that it records any more")
+            self.look()
 
     async def stop(self) -> None:
         """Show nothing more."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
+        if self._key is not None:
+            self._key.stop()
         await self.sign.stop()
         self.journal.note("stop")
 
@@ -177,7 +233,8 @@ class Steward:
         self.apply()
 
     def toggle(self) -> None:
-        """Pause without limit, or go on: the one key."""
+        """Pause without limit, or go on: the one key, or a click on the icon."""
+        self.journal.note("asked", what="pause or resume", by="key or icon")
         if self._conductor.is_paused:
             self.resume()
         else:

@@ -5,7 +5,8 @@ goes on) → the device's last order, signed, into its own outbox (crash: the sa
 (crash: the same) → the order is sent, now or at the next start, until the archive has answered → the outbox is removed.
 
 Guarantees: once the order is made, the key that signed it is not needed any more and goes with the rest; the device's
-pseudonym is never used again. What stays: the ledger (bytes by day), because a budget that could be reset would be none.
+pseudonym is never used again. What stays: the ledger (bytes by day), because a budget that could be reset would be none, and
+the journal, which is the person's.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ from transport.spool import Spool
 if TYPE_CHECKING:
     from capture.config import Config
     from capture.home import Home
+
+KEPT = ("ledger", "farewell", "journal")
+"""How the names begin of what stays in the state's folder: the budget's account; what is to be told to the archive; and the
+journal, which is the person's own proof of what was recorded and when they ended it."""
+
+CREDENTIALS = "enrolled"
+"""What the device is let in by at the broker: needed until the archive has heard the last order."""
 
 ANY_LIMIT_BYTES = 1 << 40
 """A spool is opened only to be emptied: its limit does not matter."""
@@ -59,7 +67,7 @@ def order(home: Home, *, erase_sent: bool) -> None:
 
 
 def clear(home: Home, spool: Path) -> None:
-    """Delete what this machine holds: spool, copies, keys, pseudonym, what was learned. No agent may run.
+    """Delete what this machine holds: spool, copies, keys, pseudonym, what was learned; all but KEPT. No agent may run.
 
     Args:
         home: whose. spool: the spool's folder.
@@ -74,13 +82,25 @@ def clear(home: Home, spool: Path) -> None:
         shutil.rmtree(spool, ignore_errors=True)
     copies = Folder(files, home.copies)
     copies.erase(copies.sizes())
-    for folder in (home.copies, home.erasures):
-        shutil.rmtree(folder, ignore_errors=True)
-    singles = (home.own_key_file, home.learned, home.index, home.forgotten, home.consent_file)
-    if home.state.is_dir():
-        state = Folder(files, home.state)
-        state.erase(path.name for path in singles)
-        state.erase(("device.key", "device"))  # last: as long as they are there, a crash can be told from the end
+    if not home.state.is_dir():
+        return
+    left = [path for path in home.state.iterdir() if not path.name.startswith(KEPT)]
+    singles = [path.name for path in left if not path.is_dir()]
+    for path in left:
+        if path.is_dir() and path != home.runtime and path.name != CREDENTIALS:
+            shutil.rmtree(path, ignore_errors=True)
+    # The pseudonym and its key go last: as long as they are there, a crash can be told from the end.
+    Folder(files, home.state).erase(sorted(singles, key=lambda name: name in ("device.key", "device")))
+    _forget_credentials(home)
+
+
+def _forget_credentials(home: Home) -> None:
+    """Delete what the device was let in by, once nothing is left to be said under its name."""
+    if pending(home):
+        return
+    credentials = Folder(RealFiles(), home.state / CREDENTIALS)
+    credentials.erase(credentials.sizes())
+    shutil.rmtree(home.state / CREDENTIALS, ignore_errors=True)
 
 
 def pending(home: Home) -> dict[str, Path]:
@@ -112,4 +132,6 @@ async def say(
         shutil.rmtree(folder)
     if home.farewell.is_dir():
         home.farewell.rmdir()
+    if not (home.state / "device").exists():  # else it is a new device's by now
+        _forget_credentials(home)
     return True

@@ -18,6 +18,8 @@ from capture.home import Home
 from capture.keyfiles import write_private
 from codec.seal import ArchivePrivateKey
 
+RUN = "the agent"
+"""The name of a running agent's task."""
 MINUTE_NS = 60_000_000_000
 LOCAL_BROKER_PORT = 9
 """Nobody listens there: for agents whose sending is not looked at."""
@@ -72,7 +74,7 @@ def assemble(folder: Path, text: str, environment: Mapping[str, str]) -> Agent:
 async def running(agent: Agent) -> AsyncIterator[Agent]:
     """Run an agent, and end it in order."""
     async with agent:
-        task = asyncio.get_running_loop().create_task(agent.run(), name="the agent")
+        task = asyncio.get_running_loop().create_task(agent.run(), name=RUN)
         try:
             while not agent.home.control.exists():
                 assert not task.done(), task.exception()

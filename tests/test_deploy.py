@@ -25,7 +25,7 @@ def accepted_by_collect(words: list[str]) -> None:
     from transport.cli import mount
 
     app = typer.Typer()
-    mount(app, lambda file, what: read_private(file, what=what))
+    mount(app, typer.Typer(), lambda file, what: read_private(file, what=what))
     shown = re.sub(r"\x1b\[[0-9;]*m", "", CliRunner().invoke(app, ["collect", "--help"], terminal_width=200).output)
     for word in words:
         if word.startswith("--"):

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from transport.account import EVENTS_VALUE, Account, Disk
+from transport.doubts import Doubts, Question
 from transport.errors import QuotaExceeded, StorageFailed, TooLarge
 from transport.limits import Link
 from transport.messages import Malformed, Unsigned, digest_of, parse_answer, up_topic
 from transport.mqtt import NO_SUBSCRIBER, Connection
-from transport.session import HasSize, Session
+from transport.session import ORDERS, HasSize, Session
 from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
 from transport.tariff import Tariff, loss_ratio
 
@@ -49,7 +50,7 @@ class Permit:
 @dataclass(slots=True)
 class Totals:
     """What was sent since the start. unheard: the broker said that no collector listens. freed: ids that the collector
-    has acknowledged, until somebody takes them."""
+    has acknowledged, until somebody takes them. adopted: what an earlier process may have sent is in doubt since."""
 
     sent_chunks: int = 0
     archived_chunks: int = 0
@@ -61,6 +62,7 @@ class Totals:
     loss_ratio: float = 0.0
     unheard: bool = False
     freed: list[ChunkId] = field(default_factory=list)
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Parts:
     spool: Waiting
     session: Session
     totals: Totals
+    doubts: Doubts
     permit: Callable[[], Permit]
     changed: asyncio.Event
     disk: Disk
@@ -105,6 +108,8 @@ class Exchange:
         Raises:
             ExceptionGroup: of TransportErrors.
         """
+        if not self._parts.totals.adopted:
+            await self._adopt()
         async with asyncio.TaskGroup() as tasks:
             helpers = [
                 tasks.create_task(self._listen(), name="listen"),
@@ -125,6 +130,15 @@ class Exchange:
                     self._connection.abort("nothing may be sent any more")
                 return
             wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+            answer_ns = parts.doubts.waits_until_ns(now_ns)
+            if answer_ns is not None:
+                await self._wait("sending", (answer_ns - now_ns) / 1e9)
+                continue
+            question = parts.doubts.question(parts.session.overdue(now_ns))
+            if question is not None and len(question.payload) <= permit.max_bytes:
+                if not await self._ask(question, permit, tasks):
+                    return
+                continue
             chosen = await self._choose(permit, wall_ns, now_ns)
             if chosen is not None:
                 idle_since = None
@@ -197,10 +211,55 @@ class Exchange:
         self._account.note_kind(chosen.value, len(chunk))
         self._value = chosen.value
         self._moved.set()
+        parts.doubts.sent(chunk_id)
         parts.session.start(chosen, digest_of(chunk), time.monotonic_ns())
         parts.totals.sent_chunks += 1
         tasks.create_task(self._publish(chosen, chunk), name=f"publish {chunk_id}")
         return True
+
+    async def _adopt(self) -> None:
+        """Before the first sending of this process, doubt what an earlier one may have sent: what is most urgent."""
+        parts = self._parts
+        limits, total, now_ns = parts.session.limits, 0, time.monotonic_ns()
+        entries = await parts.disk(lambda: parts.spool.ready(time.time_ns(), most=limits.window))
+        for entry in entries:
+            total += entry.size_bytes
+            if total > limits.window_bytes or entry.chunk_id in parts.session.known or entry.chunk_id.epoch == ORDERS:
+                continue
+            with contextlib.suppress(StorageFailed):
+                chunk = await parts.disk(lambda chunk_id=entry.chunk_id: parts.spool.read(chunk_id))  # type: ignore[misc]
+                if chunk is None:
+                    await parts.lose([])
+                else:
+                    parts.session.adopt(entry, digest_of(chunk), now_ns)
+        parts.totals.adopted = True
+
+    async def _ask(self, question: Question, permit: Permit, tasks: asyncio.TaskGroup) -> bool:
+        """Ask the collector what it has; False: the budget does not admit the question."""
+        parts, now_ns = self._parts, time.monotonic_ns()
+        until_ns = parts.session.ask(question.asked, now_ns, parts.doubts.unanswered + 1)
+        cost = self._tariff().chunk(len(question.payload))
+        try:
+            await (self._account.admit if self._counts else self._account.reserve)(
+                cost, link=permit.link, value=EVENTS_VALUE
+            )
+        except QuotaExceeded:
+            return False
+        self._account.meter.start(question, cost)
+        self._moved.set()
+        parts.doubts.ask(question, until_ns)
+        tasks.create_task(self._publish_question(question), name="ask")
+        return True
+
+    async def _publish_question(self, question: Question) -> None:
+        try:
+            if await self._connection.publish(self._topic, question.payload) == NO_SUBSCRIBER:
+                self._parts.totals.unheard = True
+        finally:
+            self._look()
+            self._account.meter.done(question)
+            self._moved.set()
+            self._parts.changed.set()
 
     async def _publish(self, chosen: HasSize, chunk: bytes) -> None:
         """Publish one chunk and note what became of it; what ends the connection ends the exchange."""
@@ -210,7 +269,7 @@ class Exchange:
             now_ns = time.monotonic_ns()
             if code == NO_SUBSCRIBER:
                 parts.totals.unheard = True
-                parts.session.unheard(chunk_id, now_ns, 0.0)
+                parts.session.unheard(chunk_id, now_ns, 0.0)  # a question will find out when somebody does
             else:
                 parts.session.published(chunk_id, now_ns)
         except TooLarge as error:
@@ -239,7 +298,10 @@ class Exchange:
             except Malformed:
                 parts.totals.malformed_answers += 1
                 continue
-            verdicts = parts.session.answered(answer, time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            verdicts = parts.session.answered(answer, now_ns)
+            parts.session.missing(parts.doubts.answered(answer.done, [nack.digest for nack in answer.nacks]), now_ns)
+            parts.doubts.clear(verdicts.put_off)
             archived = list(verdicts.archived)
             archived += [chunk_id for chunk_id, digest in verdicts.unknown if await self._is_ours(chunk_id, digest)]
             freed = await parts.disk(lambda ids=archived: parts.spool.ack(ids))  # type: ignore[misc]  # bound early

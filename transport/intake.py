@@ -52,12 +52,16 @@ class CollectorEvent:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a handler did. kind, text: for the log. code: why it refused (None: done). retry_s: for LATER and its like."""
+    """What a handler did. kind, text: for the log. code: why it refused (None: done). retry_s: for LATER and its like.
+
+    archived: chunks that the device is told are in the archive, with their digests.
+    """
 
     kind: str
     text: str = ""
     code: NackCode | None = None
     retry_s: int = 0
+    archived: tuple[tuple[ChunkId, bytes], ...] = ()
 
 
 Handler = Callable[[str, bytes], Reply]
@@ -70,12 +74,12 @@ Check = Callable[[str, bytes], NackCode | None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one message. ack, nack, done: what the device is told of it."""
+    """What became of one message. acks, nack, done: what the device is told of it."""
 
     message: Message
     device: str
     event: CollectorEvent
-    ack: tuple[ChunkId, bytes] | None = None
+    acks: tuple[tuple[ChunkId, bytes], ...] = ()
     nack: Nack | None = None
     done: bytes | None = None
 
@@ -163,13 +167,13 @@ class Intake:
                 outcomes.append(self._refuse(message, device, result.refused, why, chunk_id))
                 continue
             digest = result.sha256[:DIGEST_BYTES]
-            if digest != digest_of(message.payload):
+            if not result.new and digest != digest_of(message.payload):
                 why = "the archive holds something else under this id"
                 outcomes.append(self._refuse(message, device, NackCode.CONFLICT, why, chunk_id))
                 continue
             kind = "archived" if result.new else "duplicate"
             event = CollectorEvent(kind, "", chunk_id, device, len(message.payload))
-            outcomes.append(Outcome(message, device, event, ack=(chunk_id, digest)))
+            outcomes.append(Outcome(message, device, event, acks=((chunk_id, digest),)))
         return outcomes
 
     def _carry_out(self, handler: Handler, message: Message, device: str) -> Outcome:
@@ -182,7 +186,7 @@ class Intake:
         if reply.code is not None:
             return self._refuse(message, device, reply.code, reply.text, None, retry_s=reply.retry_s)
         event = CollectorEvent(reply.kind, reply.text, None, device, len(message.payload))
-        return Outcome(message, device, event, done=digest_of(message.payload))
+        return Outcome(message, device, event, acks=reply.archived, done=digest_of(message.payload))
 
     def _refuse(
         self,

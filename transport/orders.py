@@ -74,7 +74,7 @@ class Erased:
     def to_answer(self) -> dict[str, Any]:
         """Return it as plain values."""
         names = ("ordered", "already", "from_ms", "until_ms", "uncertain")
-        return {"here": len(self.here), **{name: getattr(self, name) for name in names}}
+        return {"here": len(self.here), "orders": len(self.numbers), **{name: getattr(self, name) for name in names}}
 
 
 class Orders:

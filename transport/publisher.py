@@ -23,6 +23,7 @@ from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
+from transport.doubts import Doubts
 from transport.endpoint import Broker
 from transport.errors import QuotaExceeded, Refused, TransportError, Unavailable
 from transport.exchange import Exchange, Parts, Permit, Totals
@@ -158,6 +159,7 @@ class Publisher:
             spool=spool,
             session=self._session,
             totals=self.totals,
+            doubts=Doubts(),
             permit=self._permit,
             changed=self._changed,
             disk=self._disk,
@@ -192,12 +194,14 @@ class Publisher:
                 try:
                     await self._connect_and_send(chosen)
                 except QuotaExceeded as error:
+                    _heed_cancellation()
                     room = error.left_bytes - self.settings.broker.connect_bound - MARGIN_BYTES
                     self._narrow(error, chosen, self._tariff().largest(room))
                     await asyncio.sleep(LEAST_PAUSE_S)
                     continue
                 except (Unavailable, Refused) as error:
                     why = str(error)
+                _heed_cancellation()
                 progressed = self.totals.archived_chunks + self.totals.refused_chunks > before
                 unheard = unheard + 1 if self.totals.unheard else 0
                 failures = 0 if progressed else failures + 1
@@ -322,6 +326,7 @@ class Publisher:
             raise _gravest(group) from None
         finally:
             self._session.lost_connection(time.monotonic_ns())
+            self._parts.doubts.lost_connection()
             await account.close(connection, self._dialer.failed_bytes)
             self.totals.wire_bytes += account.meter.used
             self._account = None
@@ -381,6 +386,17 @@ class Publisher:
 
     async def _disk(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _heed_cancellation() -> None:
+    """End this task if it was told to, in the moment in which something else failed.
+
+    Before Python 3.13 a TaskGroup that is cancelled while a task in it fails or ends it raises the failure alone, or
+    nothing, and who goes on after that never ends.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _gravest(group: BaseExceptionGroup[TransportError]) -> TransportError:

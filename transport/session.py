@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 
+LEAST_WINDOW, OPENED_BY_ANSWER = 2.0, 0.5
+"""Chunks that are on their way when a broker or a collector dies may have to be sent again. So the window opens with answers and
+closes by half when chunks went missing, like TCP's (RFC 5681), up to the limit."""
+
 ORDERS = 1 << 32
 """The epoch of ids that name no chunk but an order (a tombstone): no chunk's epoch is so large."""
 
@@ -74,6 +78,9 @@ TRANSITIONS: dict[tuple[Phase | None, str], Phase | None] = {
     (Phase.PUT_OFF, "failed"): Phase.PUT_OFF,
     (Phase.PUT_OFF, "unheard"): Phase.PUT_OFF,
     (Phase.WAITING, "failed"): Phase.WAITING,
+    (None, "adopted"): Phase.PUT_OFF,  # an earlier process may have sent it
+    (Phase.WAITING, "asked"): Phase.PUT_OFF,
+    (Phase.PUT_OFF, "asked"): Phase.PUT_OFF,
 }
 """(where, what happened) -> where then; None: the session does not know the chunk (any more)."""
 
@@ -83,12 +90,13 @@ class SessionLimits:
     """The session's limits.
 
     Attributes:
-        window: chunks sent and not answered, at most. window_bytes: their bytes, at most (one chunk is always admitted).
+        window: chunks sent and not answered, at most. first_window: at the beginning. window_bytes: their bytes, at most (one chunk is always admitted).
         answer_min_s: no repetition sooner than this after sending; twice the collector's batch delay at least.
         answer_cap_s: nor later than this.
     """
 
     window: int = 16
+    first_window: int = 4
     window_bytes: int = 8 << 20
     answer_min_s: float = 10.0
     answer_cap_s: float = 3600.0
@@ -138,6 +146,7 @@ class Session:
         self._deviation_s = 0.0
         self._fresh_turn = True
         self._closed_until_ns = 0
+        self._open = float(min(limits.first_window, limits.window))
         self.resends = 0
         self.unwelcome = ""
         """Why the collector takes nothing from this device, in words; "" when it does, as far as one knows."""
@@ -172,7 +181,7 @@ class Session:
         if self.unwelcome:
             return False
         total = sum(flight.size_bytes for flight in flying)
-        return len(flying) < self.limits.window and total + size_bytes <= self.limits.window_bytes
+        return len(flying) < self._open and total + size_bytes <= self.limits.window_bytes
 
     def choose(
         self, now_ns: int, fresh: Iterable[HasSize], *, min_value: int = 0, max_bytes: int = ANY_SIZE
@@ -218,6 +227,42 @@ class Session:
         flight = before or Flight(chunk.chunk_id, chunk.size_bytes, chunk.value, b"", Phase.PUT_OFF, now_ns, now_ns, 0)
         self._move(chunk.chunk_id, "postponed", replace(flight, due_ns=now_ns + int(pause_s * SECOND_NS)))
 
+    def adopt(self, chunk: HasSize, digest: bytes, now_ns: int) -> None:
+        """Watch a chunk that an earlier process may have sent; it may be sent now."""
+        flight = Flight(chunk.chunk_id, chunk.size_bytes, chunk.value, digest, Phase.PUT_OFF, now_ns, now_ns, 0)
+        self._move(chunk.chunk_id, "adopted", flight)
+
+    def overdue(self, now_ns: int) -> list[Flight]:
+        """Return the chunks that may be sent again now, those first that are overdue for longest."""
+        if now_ns < self._closed_until_ns:
+            return []
+        return sorted(self._all_due(now_ns), key=lambda flight: (flight.due_ns, flight.chunk_id))
+
+    def ask(self, ids: Iterable[ChunkId], now_ns: int, attempt: int) -> int:
+        """Note that the collector is asked about chunks; return until when they wait for that.
+
+        Args:
+            attempt: how many questions went unanswered before, plus 1.
+        """
+        due_ns = now_ns + self._patience_ns(attempt)
+        for chunk_id in ids:
+            flight = self._flights.get(chunk_id)
+            if flight is not None and flight.phase is not Phase.SENDING:
+                self._move(chunk_id, "asked", replace(flight, due_ns=due_ns))
+        return due_ns
+
+    def missing(self, ids: Iterable[ChunkId], now_ns: int) -> None:
+        """Note that the collector does not have chunks that it was asked about: they may be sent now."""
+        lost = False
+        for chunk_id in ids:
+            flight = self._flights.get(chunk_id)
+            if flight is not None and flight.phase is Phase.PUT_OFF:
+                lost = lost or flight.attempts > 0
+                self._move(chunk_id, "asked", replace(flight, due_ns=now_ns))
+
+        if lost:
+            self._open = max(LEAST_WINDOW, self._open / 2)
+
     def published(self, chunk_id: ChunkId, now_ns: int) -> None:
         """Note that the broker has a chunk: from now on the collector's answer is due."""
         flight = self._flights.get(chunk_id)
@@ -258,10 +303,11 @@ class Session:
             if flight is None:
                 unknown.append((chunk_id, digest))  # sent before a restart, perhaps: the spool can tell by the digest
             elif flight.digest == digest:
-                if flight.attempts == 1:
+                if flight.attempts == 1 and flight.phase is not Phase.PUT_OFF:  # else it is not known what is answered
                     self._measure((now_ns - flight.sent_ns) / SECOND_NS)
                 self._move(chunk_id, "answered", flight)
                 archived.append(chunk_id)
+                self._open = min(self._open + OPENED_BY_ANSWER, float(self.limits.window))
         by_digest = {flight.digest: flight for flight in self._flights.values()}
         for digest in answer.done:
             flight = by_digest.get(digest)
@@ -300,14 +346,14 @@ class Session:
 
     def _due(self, now_ns: int, min_value: int, max_bytes: int) -> Flight | None:
         due = [
-            flight
-            for flight in self._flights.values()
-            if flight.phase is not Phase.SENDING
-            and flight.due_ns <= now_ns
-            and flight.value >= min_value
-            and flight.size_bytes <= max_bytes
+            flight for flight in self._all_due(now_ns) if flight.value >= min_value and flight.size_bytes <= max_bytes
         ]
         return min(due, key=lambda flight: (flight.due_ns, flight.chunk_id), default=None)
+
+    def _all_due(self, now_ns: int) -> Iterable[Flight]:
+        return (
+            flight for flight in self._flights.values() if flight.phase is not Phase.SENDING and flight.due_ns <= now_ns
+        )
 
     def _patience_ns(self, attempts: int) -> int:
         """Return how long to wait for an answer: what answers take (RFC 6298), doubled each time, with jitter on top."""

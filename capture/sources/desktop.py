@@ -34,6 +34,9 @@ RATE_DECAY = 0.9
 FLOOR_DECAY = 0.998
 """What was too fast once is remembered for some 10 s of motion: a fast mouse says it again, a hiccup doesn't."""
 
+ATTENTIVE_HOLD_S = 0.1
+"""The same while somebody waits to see what an action changed."""
+
 DAMAGE_HOLD_S = 0.5
 """How long changes of the screen gather before they are told: a window has painted itself by then."""
 
@@ -98,6 +101,7 @@ class Desktop:
         self._timer: asyncio.TimerHandle | None = None
         self._damage_timer: asyncio.TimerHandle | None = None
         self._damaged_ms = 0
+        self._attentive = False
         self._focused: Window | None = None
         self._focus_known = False
         self._managed = False
@@ -172,6 +176,32 @@ class Desktop:
                 self._damage_timer.cancel()
                 self._damage_timer = None
         self.flush()
+
+    def attend(self, attentive: bool) -> None:
+        """Tell changes of the screen soon (ATTENTIVE_HOLD_S), or no sooner than the damage hold says."""
+        if attentive == self._attentive:
+            return
+        self._attentive = attentive
+        if attentive and self._damage_timer is not None:
+            self._damage_timer.cancel()
+            self._damage_timer = self._loop.call_later(ATTENTIVE_HOLD_S, self._guarded, self._tell_damage)
+
+    @property
+    def changed_ms(self) -> int | None:
+        """When the screen changed (server's time, ms) since the last change that was told, or since `watch_anew`; None: it
+        did not, as far as is known after `flush`."""
+        return self._damaged_ms if self._damage_timer is not None else None
+
+    def watch_anew(self) -> None:
+        """Tell at once what changed until now, and notice changes from now on: to be called before a grab."""
+        if self._damage_hold_s is None:
+            return
+        if self._damage_timer is not None:
+            self._damage_timer.cancel()
+            self._guarded(self._tell_damage)
+        else:
+            self._guarded(lambda server: server.rearm_damage())
+            self.flush()
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
@@ -332,7 +362,8 @@ class Desktop:
     def _on_damage(self, t_ms: int) -> None:
         if self._damage_timer is None and self._damage_hold_s is not None:
             self._damaged_ms = t_ms
-            self._damage_timer = self._loop.call_later(self._damage_hold_s, self._guarded, self._tell_damage)
+            hold_s = min(self._damage_hold_s, ATTENTIVE_HOLD_S) if self._attentive else self._damage_hold_s
+            self._damage_timer = self._loop.call_later(hold_s, self._guarded, self._tell_damage)
 
     def _tell_damage(self, server: x11.Server) -> None:
         self._damage_timer = None

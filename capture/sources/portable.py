@@ -110,6 +110,17 @@ class PortableDesktop:
     def set_damage_hold(self, hold_s: float | None) -> None:
         """Do nothing: changes of the screen are not told on this platform."""
 
+    def attend(self, attentive: bool) -> None:
+        """Do nothing, for the same reason."""
+
+    def watch_anew(self) -> None:
+        """Do nothing, for the same reason."""
+
+    @property
+    def changed_ms(self) -> int | None:
+        """None: changes of the screen are not told."""
+        return None
+
     # -- in pynput's threads ---------------------------------------------------------------------------------------
 
     def _on_move(self, x: float, y: float, *_: object) -> None:

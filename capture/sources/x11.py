@@ -180,6 +180,7 @@ class Server:
                 elif event.window == self._windows.watched and event.atom in (
                     self._atoms["_NET_WM_NAME"],
                     xp.Atom.WM_NAME,
+                    xp.Atom.WM_CLASS,  # LibreOffice says what it is only after it has opened its window
                 ):
                     return Retitled(event.time)
             case xcffib.damage.NotifyEvent():

@@ -27,7 +27,7 @@ from capture.effects import (
 from capture.errors import ConfigError
 from capture.governor import Governor
 from capture.ladder import Effort, Rung, Upload
-from capture.shortcut import parse_shortcut
+from capture.shortcut import Shortcut, parse_shortcut
 from transport.limits import Allowance, Limits, Link, Sendable
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.toml"
@@ -203,7 +203,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "scope.deny": ('[scope]\ndeny = ["code"]', lambda t: rules_of(parse_config(t)).deny == ("code",)),
     "control.pause_shortcut": (
         '[control]\npause_shortcut = "ctrl+alt+p"',
-        lambda t: parse_shortcut(parse_config(t).control.pause_shortcut).keysym == ord("p"),  # type: ignore[union-attr]
+        lambda t: parse_shortcut(parse_config(t).control.pause_shortcut) == Shortcut(4 | 8, ord("p"), "ctrl+alt+p"),
     ),
     "scope.sites": (
         '[scope]\nsites = ["GitHub.com", "@work-sites"]',

@@ -87,7 +87,7 @@ class Fleet:
         if program is None:
             pytest.skip("mosquitto is not installed")
         self.broker = self.processes.start("mosquitto", [program, "-c", str(self.etc / "mosquitto.conf")], os.environ)
-        wait_for(lambda: _listens(self.port) and _listens(self.enrol_port), "mosquitto to listen")
+        wait_for(lambda: listens(self.port) and listens(self.enrol_port), "mosquitto to listen")
 
     def reload_broker(self) -> None:
         """Have mosquitto read its files again."""
@@ -177,7 +177,7 @@ def handshake(port: int, context: ssl.SSLContext, payload: bytes = b"") -> bytes
         return received
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False

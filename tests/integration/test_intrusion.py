@@ -25,6 +25,8 @@ import pytest
 from codec.chunk import MAX_CHUNK_BYTES, parse_header, seal_chunk
 from codec.model import ChunkId
 from codec.seal import ArchivePrivateKey, ArchivePublicKey, DeviceSigningKey
+from codec.tombstone import Authority as TombstoneAuthority
+from codec.tombstone import Range, sign_tombstone
 from tests.integration.fleet import Fleet, fleet, handshake
 from tests.integration.stack import COMMAND, wait_for
 from tests.transport.kit import mosquitto, until
@@ -405,10 +407,10 @@ async def test_the_unenrolled_may_ask_and_nothing_else(running: Fleet, people: t
 # -- what the collector refuses
 
 
-def changed(chunk: bytes) -> bytes:
-    """Return a chunk with another body, and with the CRC of that."""
+def changed(chunk: bytes, place: int = 60) -> bytes:
+    """Return a chunk (or a tombstone) with a byte changed, and with the CRC of that."""
     other = bytearray(chunk)
-    other[60] ^= 1
+    other[place] ^= 1
     other[-4:] = zlib.crc32(other[:-4]).to_bytes(4, "little")
     return bytes(other)
 
@@ -467,6 +469,48 @@ def test_a_chunk_that_was_changed_or_signed_by_nobody_we_know_is_refused(people:
     ]
     for payload, code in answers:
         assert refused_with(asyncio.run(told(ada, payload))) == [code]
+
+
+def redirected(tombstone: bytes, old: str, new: str) -> bytes:
+    """Return a tombstone for another device, with the CRC of that."""
+    other = tombstone[:-4].replace(old.encode(), new.encode())
+    return other + zlib.crc32(other).to_bytes(4, "little")
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_forged_tombstone_erases_nothing(people: tuple[Person, Person], known: bytes) -> None:
+    """For Ada's chunks by Eve; in the owner's name; a true one of Eve's that is made to point at Ada."""
+    person, ada = people
+    chunk_id = parse_header(known).chunk_id
+    ranges = [Range(chunk_id.epoch, chunk_id.seq, chunk_id.seq)]
+    eves = sign_tombstone(person.device, ranges, wall_s=1, signer=person.key)
+    attempts = [
+        (person, sign_tombstone(ada.device, ranges, wall_s=1, signer=person.key), NackCode.WRONG_DEVICE),
+        (person, sign_tombstone(ada.device, None, wall_s=1, signer=person.key), NackCode.WRONG_DEVICE),
+        (person, redirected(eves, person.device, ada.device), NackCode.WRONG_DEVICE),
+        (
+            person,
+            sign_tombstone(person.device, None, wall_s=1, signer=person.key, authority=TombstoneAuthority.OWNER),
+            NackCode.UNKNOWN_KEY,
+        ),
+        # As if it came past the broker's permissions, on Ada's own topic:
+        (ada, sign_tombstone(ada.device, None, wall_s=1, signer=person.key), NackCode.UNKNOWN_KEY),
+        (ada, redirected(eves, person.device, ada.device), NackCode.UNKNOWN_KEY),
+        (ada, changed(sign_tombstone(ada.device, ranges, wall_s=1, signer=ada.key), 55), NackCode.BAD_SIGNATURE),
+    ]
+    for sender, payload, code in attempts:
+        assert refused_with(asyncio.run(told(sender, payload))) == [code]
+
+
+def test_a_true_tombstone_erases(running: Fleet) -> None:
+    """The forged ones fail for being forged, and for nothing else."""
+    bea = enrolled(running, "bea")
+    chunk = bea.chunk()
+    assert asyncio.run(told(bea, chunk)).acks
+    tombstone = sign_tombstone(bea.device, None, wall_s=int(time.time()), signer=bea.key)
+    assert asyncio.run(told(bea, tombstone)).done == (digest_of(tombstone),)
+    assert not any(bea.device in name and name.endswith(".chunk") for name in running.digest())
+    assert refused_with(asyncio.run(told(bea, chunk))) == [NackCode.ERASED]
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -582,6 +626,8 @@ def test_a_hostile_broker_gets_nothing_into_the_archive(
             (ada.device, ada.chunk(key=DeviceSigningKey.generate())),
             (ada.device, ada.chunk(key=person.key)),
             (ada.device, changed(ada.chunk())),
+            (ada.device, sign_tombstone(ada.device, None, wall_s=1, signer=person.key)),
+            (ada.device, changed(sign_tombstone(ada.device, [Range(1, 0, 7)], wall_s=1, signer=ada.key), 55)),
             (person.device, known),
             ("stranger", stranger.chunk()),
             ("..", known),

@@ -31,7 +31,7 @@ def digest(seq: int) -> bytes:
 
 
 def session(**limits: float) -> Session:
-    return Session(SessionLimits(**limits), device="dev-1", rng=random.Random(1))  # type: ignore[arg-type]
+    return Session(SessionLimits(**{"first_window": 1000, **limits}), device="dev-1", rng=random.Random(1))  # type: ignore[arg-type]
 
 
 def send(one: Session, seq: int, now_ns: int = 0, size: int = 1000) -> ChunkId:
@@ -51,6 +51,8 @@ EVENTS = {
     "unheard": lambda one, now: one.unheard(chunk(1).chunk_id, now, 1.0),
     "postponed": lambda one, now: one.postpone(chunk(1), now, 1.0),
     "answered": lambda one, now: one.answered(ack(1), now),
+    "adopted": lambda one, now: one.adopt(chunk(1), digest(1), now),
+    "asked": lambda one, now: one.ask([chunk(1).chunk_id], now, 1) and None,
     "later": lambda one, now: one.answered(Answer(0, (), (Nack(digest(1), NackCode.LATER, 5),)), now),
 }
 WAYS: dict[Phase | None, list[str]] = {
@@ -269,3 +271,28 @@ def test_what_is_overdue_and_may_not_be_sent_again_is_not_waited_for() -> None:
     assert not one.expecting(due_ns)
     assert one.choose(due_ns, [], max_bytes=4999) is None
     assert one.choose(due_ns, [], max_bytes=5000) is not None
+
+
+def test_the_window_opens_with_answers_and_closes_when_chunks_go_missing() -> None:
+    one = session(first_window=4, window=8)
+
+    def sendable() -> int:
+        sent = 0
+        while one.room(1000):
+            send(one, 1000 + sent)
+            sent += 1
+        for seq in range(1000, 1000 + sent):
+            one.forget(chunk(seq).chunk_id)
+        return sent
+
+    assert sendable() == 4
+    for seq in range(20):
+        send(one, seq)
+        one.answered(ack(seq), 1)
+    assert sendable() == 8
+    send(one, 50)
+    one.ask([chunk(50).chunk_id], 100, 1)
+    one.missing([chunk(50).chunk_id], 200)
+    assert sendable() == 4
+    one.missing([chunk(51).chunk_id], 200)
+    assert sendable() == 4, "what was not sent did not go missing"
