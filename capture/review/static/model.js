@@ -3,6 +3,7 @@
 import { appName, deed, startOfDay } from "./words.js";
 
 export const STALE_MS = 300e3; // an older picture says nothing of a moment, though the screen may not have changed
+const SOON_MS = 3000;
 const NEAR_MS = 60e3; // spans of one window so close together are one moment
 
 export class Model {
@@ -65,11 +66,12 @@ export class Model {
     return this.screens.findLast((one) => one.start <= ms) ?? null;
   }
 
-  // What holds anything of a stretch. A picture shows until the next is taken, so the one before counts too.
+  // What holds anything of a stretch. A picture shows until the next is taken: unless that is soon, the one before counts too.
   between(from, to) {
+    const within = this.chunks.filter((one) => one.start < to && one.end > from);
     const before = this.screens.findLast((one) => one.end <= from && from - one.end < STALE_MS);
-    const covered = before && this.screens.some((one) => one.start <= from && one.end > from);
-    return this.chunks.filter((one) => (one.start < to && one.end > from) || (one === before && !covered));
+    const soon = this.screens.some((one) => one.end > from && one.start < Math.min(to, from + SOON_MS));
+    return before && !soon ? [before, ...within] : within;
   }
 
   // Chunks that hold something of an application: its events, and the pictures taken while it was in front.
