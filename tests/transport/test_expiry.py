@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.chunk import parse_header
+from codec.errors import Denied
 from codec.model import ChunkId
 from codec.tombstone import Range
 from tests.transport.simfs import SimFiles
 from tests.transport.test_erasing import DEVICE, OTHER, chunk
+from transport import cli
 from transport.archive import FolderStore
 from transport.endpoint import Message
 from transport.errors import Busy, StorageFailed
@@ -89,6 +91,12 @@ def test_an_expired_chunk_is_refused_and_not_even_quarantined(tmp_path: Path) ->
     assert outcomes[0].nack.code is NackCode.EXPIRED
     assert outcomes[1].acks
     assert list((store.root / ".quarantine").iterdir()) == []
+
+
+def test_an_expired_chunk_is_not_shown_although_it_is_still_there(tmp_path: Path) -> None:
+    store, old, _ = filled(tmp_path / "a", RealFiles())
+    with pytest.raises(Denied, match="archive expire"):
+        cli.show(store.root, tmp_path / "no.key", str(old[0]))
 
 
 @settings(max_examples=150, deadline=None)

@@ -482,6 +482,27 @@ async def test_a_device_that_is_not_known_keeps_everything_and_one_chunk_asks_fo
     assert scene.gaps == []
 
 
+async def test_a_payload_over_which_the_check_stumbles_ends_nothing(scene: Scene) -> None:
+    """Poison: whatever it raises, the collector goes on, and the chunk is asked for again later."""
+    bad, good = scene.put(111), scene.put(222)
+    stumbles = True
+
+    def check(device: str, chunk: bytes) -> NackCode | None:
+        if stumbles and chunk == scene.chunks[bad]:
+            raise RecursionError("a defect of ours")
+        return None
+
+    collector = await scene.collect(check=check)
+    collector.intake.later_s = 1
+    scene.publish()
+    await until(lambda: good in scene.archived() and collector.counters.get("stumbled", 0) >= 1)
+    assert "RecursionError" in next(event.text for event in scene.events if event.kind == "failed")
+    stumbles = False
+    await scene.emptied()
+    assert scene.archived() == scene.chunks
+    assert scene.gaps == []
+
+
 async def test_payloads_of_other_kinds_go_to_their_handler_in_order_and_are_answered(scene: Scene) -> None:
     """What a handler does comes after the chunks before it and before those after it."""
     seen: list[tuple[str, bytes, int]] = []
