@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from codec.errors import CodecError
@@ -49,7 +49,7 @@ class Tombstones:
         """
         self._files.make_dir(self._open)
         self._files.sync_dir(self._folder.parent)
-        return self._files.lock(self._folder / "lock")
+        return self._files.lock(self._folder / ".lock")
 
     def keep(self, data: bytes, tombstone: Tombstone) -> str:
         """Keep a tombstone, and note that it is being carried out. Call it under `lock`.
@@ -120,13 +120,6 @@ class Tombstones:
     def covers(self, chunk_id: ChunkId) -> bool:
         """Tell whether a chunk is to be no more. Raises: as `of`."""
         return any(tombstone.covers(chunk_id) for tombstone in self.of(chunk_id.device))
-
-    def devices(self) -> Iterable[str]:
-        """Return the devices that have tombstones."""
-        try:
-            return [name for name in self._files.list_dir(self._folder) if DEVICE_PATTERN.fullmatch(name)]
-        except FileNotFoundError:
-            return []
 
     def _names(self, device: str) -> tuple[str, ...]:
         folder = self._folders.get(device)

@@ -16,8 +16,8 @@ const state = { model: new Model([], null), now: null, version: null, day: null,
 const seek = (ms) => { player.toggle(false); player.seek(ms); };
 const filter = (app) => { timeline.app = app; moments.filter(app); timeline.draw(); };
 const player = new Player({ moved });
-const timeline = new Timeline({ seek, select: (from, to) => deletion.range(from, to), filter });
-const moments = new Moments({ seek: (ms) => { toDayOf(ms); seek(ms); }, filter });
+const timeline = new Timeline({ seek, select: (from, to) => { deletion.chosenByHand = true; deletion.range(from, to); }, filter });
+const moments = new Moments({ seek: (ms) => { toDayOf(ms); seek(ms); offer(ms); }, filter });
 const deletion = new Deletion({ done: refresh, mark: (from, to) => timeline.mark(from, to) });
 
 function moved(ms) {
@@ -26,6 +26,11 @@ function moved(ms) {
   scrub.setAttribute("aria-valuetext", `${day(ms)}, ${clock(ms)}`);
   timeline.at(ms);
   moments.at(ms);
+}
+
+function offer(ms) {
+  const moment = state.model.moments.findLast((one) => one.start <= ms && ms < one.end);
+  if (moment) deletion.offer(moment.start, moment.end);
 }
 
 // -- the stretch of time that is shown
@@ -85,6 +90,7 @@ async function refresh() {
   if (first && !model.empty) {
     player.ms = model.opening(state.day);
     moved(player.ms);
+    offer(player.ms);
   }
   player.show(model).then(() => document.body.classList.add("ready"));
   deletion.show(model, state.now);
