@@ -202,13 +202,13 @@ def rss_bytes(pid: int) -> int:
 # -- growth
 
 
-def grown(root: Path, size: int) -> Growth:
+def grown(root: Path, size: int, *, batches: int = 9) -> Growth:
     """Let the archive grow to `size` chunks, and measure it."""
     grow(root, size)
     started = time.perf_counter()
     store = FolderStore(RealFiles(), root)
     open_ms = (time.perf_counter() - started) * 1e3
-    puts = timed_puts(store)
+    puts = timed_puts(store, batches)
     asked = [ChunkId(device_of(number), 1, number // 16) for number in range(0, size, max(1, size // 2000))]
     started = time.perf_counter()
     found = sum(store.contains(chunk_id) for chunk_id in asked)
@@ -251,7 +251,7 @@ def grow(root: Path, size: int) -> None:
             continue
 
 
-def timed_puts(store: FolderStore, batches: int = 9) -> list[float]:
+def timed_puts(store: FolderStore, batches: int) -> list[float]:
     """Return what batches of 32 chunks of 20 KiB take, in µs a chunk; the first, which makes folders, does not count.
 
     They are removed again.

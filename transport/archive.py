@@ -285,25 +285,27 @@ class FolderStore:
     def _put(self, chunks: Sequence[tuple[ChunkId, bytes]], written: dict[Path, tuple[ChunkId, bytes]]) -> list[Stored]:
         """Write under other names, sync, link: a name appears with the whole chunk, or another's was first."""
         plans: list[Path | NackCode | None] = []  # written there; refused; already stored
-        for number, (chunk_id, data) in enumerate(chunks):
+        places = [self.path_of(chunk_id) for chunk_id, _ in chunks]  # once: making a path is dear
+        new_folders: set[Path] = set()
+        for number, ((chunk_id, data), path) in enumerate(zip(chunks, places, strict=True)):
             if self.tombstones.covers(chunk_id):
                 plans.append(NackCode.ERASED)
-            elif self._files.exists(self.path_of(chunk_id)):
+            elif self._files.exists(path):
                 plans.append(None)
             else:
                 incoming = self._incoming.name(number, chunk_id)
                 written[incoming] = chunk_id, data
                 plans.append(incoming)
+                new_folders.add(path.parent)
         started_s = time.monotonic()
         self._each(lambda incoming: self._incoming.write(incoming, written[incoming][1]), list(written))
-        self._make_folders({self.path_of(chunk_id).parent for chunk_id, _ in written.values()})
+        self._make_folders(new_folders)
         touched: dict[Path, None] = {}
         stored: list[Stored] = []
-        for (chunk_id, data), plan in zip(chunks, plans, strict=True):
+        for (chunk_id, data), path, plan in zip(chunks, places, plans, strict=True):
             if isinstance(plan, NackCode):
                 stored.append(Stored(chunk_id, b"", False, plan))
                 continue
-            path = self.path_of(chunk_id)
             new = plan is not None and self._link(plan, path)
             known = data if new else read_file(self._files, path, limit_bytes=MAX_OBJECT_BYTES)
             touched[path.parent] = None  # also for one that was there: its writer may have died before this step

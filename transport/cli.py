@@ -183,6 +183,8 @@ class LiveLine:
 
 def _show_json(event: CollectorEvent) -> None:
     fields = {"kind": event.kind, "text": event.text, "device": event.device, "bytes": event.size_bytes}
+    if event.code is not None:
+        fields["code"] = event.code.name.lower()
     chunk = None if event.chunk_id is None else str(event.chunk_id)
     typer.echo(json.dumps({"wall_ns": time.time_ns(), **fields, "chunk": chunk}, ensure_ascii=False))
 
@@ -346,12 +348,23 @@ def _show_sheet(
 
 
 @archive_app.command("verify")
-def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False) -> None:
+def verify(
+    archive: ArchiveArgument,
+    key: KeyOption,
+    devices: Annotated[
+        Path | None,
+        typer.Option("--devices", help="The registry, to check who signed. Default: ARCHIVE/.devices, if there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Decode everything, and look for damage and for holes in the sequences."""
     from transport.verify import describe_report, verify
 
     line = ProgressLine("verified")
-    report = verify(_open(archive), _private_key(key), progress=line)
+    store = _open(archive)
+    known = devices or archive / DEVICES
+    signature = transport.keys_cli.open_registry(known).signature if devices or known.is_dir() else lambda chunk: ""
+    report = verify(store, _private_key(key), progress=line, signature=signature)
     line.end()
     typer.echo(json.dumps(report.to_answer()) if as_json else describe_report(report))
     if not report.is_sound:

@@ -69,7 +69,7 @@ def mount(keys: typer.Typer, read_private: ReadPrivate) -> None:
     """
     global _read_private
     _read_private = read_private
-    for command in (archive, answers, ca, cert, token, accept, ls, revoke, rotate, destroy):
+    for command in (archive, answers, ca, cert, token, accept, ls, revoke, rotate):
         keys.command()(command)
 
 
@@ -273,24 +273,6 @@ def rotate(device: DeviceArgument, devices: DevicesOption, vault: NeededVault, h
 
     registry.change(device, edit)
     typer.echo(f"{device} is to seal for {public.key_id.hex()}; on it: modicum enrol --renew")
-
-
-def destroy(
-    device: DeviceArgument,
-    devices: DevicesOption,
-    vault: NeededVault,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Destroy a device's archive keys: nobody can ever open what it recorded, wherever copies of it lie."""
-    record, keys = open_registry(devices).get(device), open_vault(vault)
-    if record is None:
-        raise TransportError(f"device {device} is not enrolled: `modicum keys ls` shows who is")
-    here = [entry.key.key_id for entry in record.sealing if keys.has(entry.key.key_id)]
-    if here and not yes:
-        typer.confirm(f"Destroy {len(here)} keys of {device}? What was sealed for them is lost for ever.", abort=True)
-    for key_id in here:
-        keys.destroy(key_id)
-    typer.echo(f"destroyed: {len(here)} keys of {device}; backups of the vault have to forget them, too")
 
 
 def open_registry(folder: Path) -> Registry:

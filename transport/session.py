@@ -146,6 +146,7 @@ class Session:
         self._deviation_s = 0.0
         self._fresh_turn = True
         self._closed_until_ns = 0
+        self._hesitant = False  # the archive could not take something: one at a time, until it takes one
         self._open = float(min(limits.first_window, limits.window))
         self.resends = 0
         self.unwelcome = ""
@@ -178,7 +179,7 @@ class Session:
         flying = [flight for flight in self._flights.values() if flight.phase is not Phase.PUT_OFF]
         if not flying:
             return True
-        if self.unwelcome:
+        if self.unwelcome or self._hesitant:
             return False
         total = sum(flight.size_bytes for flight in flying)
         return len(flying) < self._open and total + size_bytes <= self.limits.window_bytes
@@ -315,7 +316,7 @@ class Session:
                 self._move(flight.chunk_id, "answered", by_digest.pop(digest))
                 archived.append(flight.chunk_id)
         if archived:
-            self.unwelcome, self._closed_until_ns = "", 0
+            self.unwelcome, self._hesitant, self._closed_until_ns = "", False, 0
             by_digest = {flight.digest: flight for flight in self._flights.values()}
         for nack in answer.nacks:
             flight = by_digest.pop(nack.digest, None)  # whoever answers may name a chunk twice: the first counts
@@ -328,6 +329,10 @@ class Session:
                 put_off.append(flight.chunk_id)
                 if nack.code in UNWELCOME:
                     self.unwelcome, self._closed_until_ns = UNWELCOME[nack.code], due_ns
+                elif (
+                    flight.attempts <= 1
+                ):  # the archive is in trouble, or it is this chunk: then the next time others go on
+                    self._hesitant, self._closed_until_ns = True, max(self._closed_until_ns, due_ns)
             else:
                 self._move(flight.chunk_id, "answered", flight)
                 refused.append((flight.chunk_id, nack.code.name.lower().replace("_", " ")))

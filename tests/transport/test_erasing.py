@@ -49,11 +49,6 @@ def order(*ranges: Range, device: str = DEVICE, signer: DeviceSigningKey = KEY, 
     return sign_tombstone(device, ranges or None, wall_s=wall_s, signer=signer)
 
 
-def under(root: Path) -> set[str]:
-    """Return the names of all files of chunks, half-written ones too."""
-    return {path.name for path in root.rglob("*") if path.is_file() and ".tombstones" not in path.parts} - {"0.lock"}
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     return FolderStore(RealFiles(), tmp_path / "a")
@@ -181,6 +176,17 @@ def test_tombstones_of_a_device_are_bounded_but_the_whole_device_always_fits(sto
     assert eraser.handle(DEVICE, order(Range(2, 0, 0))).code is NackCode.LATER
     assert eraser.handle(DEVICE, order()).code is None
     assert len(list(folder.iterdir())) == 1
+
+
+def test_a_device_may_have_any_name(tmp_path: Path) -> None:
+    """The archive's own files are where no device's can be."""
+    store = FolderStore(RealFiles(), tmp_path / "a")
+    eraser = Eraser(store, lambda tombstone: KEY.public)
+    for name in ("lock", "open", "tombstones", "incoming"):
+        one = ChunkId(name, 1, 1)
+        assert store.put([(one, b"x")])[0].new
+        assert eraser.handle(name, order(Range(1, 1, 1), device=name)).code is None
+        assert store.put([(one, b"x")])[0].refused is NackCode.ERASED
 
 
 def test_a_damaged_tombstone_stops_its_device_and_no_other(store: FolderStore) -> None:
