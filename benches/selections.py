@@ -117,7 +117,12 @@ def _fits(action: Action, chosen: Chosen) -> bool:
         and element.name == chosen.label
         and (chosen.index < 0 or element.index == chosen.index)
         and action.committed == chosen.committed
-        and (chosen.checked is None or action.checked == chosen.checked)
+        # LibreOffice tells a menu item's new state only when the menu is opened again: not told is not wrong.
+        and (
+            chosen.checked is None
+            or action.checked == chosen.checked
+            or (action.checked is None and "menu" in chosen.role)
+        )
     )
 
 

@@ -152,7 +152,8 @@ class Selections:
     def found(self, found: Found) -> None:
         """Take what a lookup found. What was known of a place while it could be seen is kept."""
         before = self._known.pop(found.path, None)
-        if before is not None and before.bounds is not None and found.bounds is None:
+        same = before is not None and (before.role, before.name) == (found.role, found.name)  # paths are used again
+        if same and before is not None and before.bounds is not None and found.bounds is None:
             found = before
         self._known[found.path] = found
         if len(self._known) > MAX_KNOWN:
