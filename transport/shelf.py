@@ -141,6 +141,16 @@ class Shelf:
                     found += [(segment, record) for record in self.load(segment) if record.header.chunk_id == chunk_id]
         return found
 
+    def waits(self, chunk_id: ChunkId) -> bool:
+        """Tell whether a copy of a chunk still waits; a write that failed half-way and a crash can leave two."""
+        return any(record.mark is Mark.LIVE for _, record in self.find(chunk_id))
+
+    def really_lost(self, lost: list[Gap]) -> list[Gap]:
+        """Return what is lost indeed, and strike out what waits still: the disk failed, or there is a second copy."""
+        waiting = [gap.chunk_id for gap in lost if self.waits(gap.chunk_id)]
+        self.losses.told(waiting)
+        return [gap for gap in lost if gap.chunk_id not in waiting]
+
     def tidy(self, segment: Segment) -> None:
         """Remove a closed segment without waiting chunks; on trouble it stays and is tried again later."""
         if segment.live == 0 and segment.closed:

@@ -41,6 +41,7 @@ from transport import segment_format as layout
 from transport.errors import SpoolFull, StorageFailed, TooLarge
 from transport.fs import Files
 from transport.losses import slots_for
+from transport.room import Room
 from transport.segment import Record, Segment
 from transport.segment_format import Mark
 from transport.shelf import Shelf, gap_of
@@ -50,11 +51,6 @@ __all__ = ["Entry", "Gap", "Spool", "SpoolUsage", "WhenFull"]
 
 MIN_LIMIT_BYTES = 1 << 20
 """Below this, pages and rolling would take most of the space."""
-
-MAX_SEGMENT_BYTES = 4 << 20
-MIN_SEGMENT_BYTES = 64 << 10
-SEGMENTS_IN_LIMIT = 32
-"""A segment is a 32nd of the limit: that is the granule in which room is made."""
 
 LANE_SHIFT = 5
 READY_BATCH = 64
@@ -68,9 +64,7 @@ class Spool:
     ) -> None:
         self.device = shelf.device
         self.limit_bytes = limit_bytes
-        self.when_full = when_full
-        self.min_free_bytes = min_free_bytes
-        self.segment_bytes = min(MAX_SEGMENT_BYTES, max(MIN_SEGMENT_BYTES, limit_bytes // SEGMENTS_IN_LIMIT))
+        self._room = Room(shelf, limit_bytes=limit_bytes, when_full=when_full, min_free_bytes=min_free_bytes)
         self._shelf = shelf
         self._guard = threading.RLock()
         self._unconfirmed: dict[ChunkId, int] = {}  # put failed after writing: id -> CRC of the bytes
@@ -82,7 +76,7 @@ class Spool:
     def _recall_losses(self) -> None:
         """Take up what an earlier process lost and nobody told of; what waits after all was not lost."""
         pending = self._shelf.losses.pending()
-        waiting = [gap.chunk_id for gap in pending if self._waits(gap.chunk_id)]
+        waiting = [gap.chunk_id for gap in pending if self._shelf.waits(gap.chunk_id)]
         self._shelf.losses.told(waiting)
         self._losses += [gap for gap in pending if gap.chunk_id not in waiting]
 
@@ -182,8 +176,16 @@ class Spool:
             lane = value >> LANE_SHIFT
             gaps: list[Gap] = []
             try:
-                self._make_room(needed, lane, gaps)
-                self._append(chunk_id, chunk, value, ready_wall_ns, gaps)
+                self._room.make(needed, lane, gaps)
+                self._room.store(
+                    chunk_id,
+                    chunk,
+                    lane=lane,
+                    value=value,
+                    ready_wall_ns=ready_wall_ns,
+                    gaps=gaps,
+                    begun=lambda: self._unconfirmed.update({chunk_id: zlib.crc32(chunk)}),
+                )
             except SpoolFull:
                 self._losses.extend(gaps)
                 raise
@@ -267,7 +269,7 @@ class Spool:
         try:
             segment.erase(records)
         finally:  # also when it failed, none of them is sent any more
-            gaps += self._really(lost)
+            gaps += self._shelf.really_lost(lost)
         self._unerased -= ids
 
     def expire(self, before_wall_ns: int) -> list[Gap]:
@@ -281,7 +283,7 @@ class Spool:
                         old = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
                         self._shelf.losses.note(gap_of(record, "expired") for record in old)
                         segment.mark(old, Mark.DROPPED, only_on_disk=True)
-                    gaps += self._really([gap_of(record, "expired") for record in old])
+                    gaps += self._shelf.really_lost([gap_of(record, "expired") for record in old])
                     self._shelf.tidy(segment)
             self._shelf.count("expired", len(gaps))
         return gaps
@@ -404,97 +406,6 @@ class Spool:
             )
 
     # -- inside
-
-    def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
-        """Store into the lane's segment; on trouble once more in a new one.
-
-        A disk that others have filled is no reason to give up chunks for their like: it may have room again in a minute,
-        and the caller can wait. Only what is worth less (where `when_full` goes by value) makes room then.
-        """
-        lane = value >> LANE_SHIFT
-        troubles = 0
-        while True:
-            try:
-                segment = self._shelf.segment_for(lane, chunk_id, len(chunk), self.segment_bytes)
-                self._unconfirmed[chunk_id] = zlib.crc32(chunk)
-                segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
-            except OSError as error:
-                self._shelf.count("failed-writes")
-                victim = self._worth_less(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-                if victim is not None:
-                    self._drop(victim, gaps)
-                    continue
-                troubles += 1
-                if troubles == 2:
-                    raise
-            else:
-                return
-
-    def _make_room(self, needed: int, lane: int, gaps: list[Gap]) -> None:
-        """Drop until `needed` bytes (and a page) fit, as `when_full` says, adding to `gaps`."""
-        needed += layout.PAGE_BYTES
-        while self._shelf.disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
-            victim = self._victim(lane)
-            if victim is None:
-                self._shelf.count("full")
-                raise SpoolFull(needed_bytes=needed, limit_bytes=self.limit_bytes)
-            self._drop(victim, gaps)
-
-    def _disk_is_short(self, needed: int) -> bool:
-        if self.min_free_bytes <= 0:
-            return False
-        try:
-            return self._shelf.files.free_bytes(self._shelf.directory) < self.min_free_bytes + needed
-        except OSError:
-            return False
-
-    def _dead(self) -> Segment | None:
-        """Return a segment in which nothing lives and whose end would free something, or None."""
-        return next((s for s in self._shelf.segments() if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
-
-    def _worth_less(self, lane: int) -> Segment | None:
-        """Return the segment to give up for a chunk of this lane when the disk is full, or None."""
-        victim = self._victim(lane - 1) if self.when_full is WhenFull.DROP_LOWEST_VALUE else None
-        return victim or self._dead()
-
-    def _victim(self, lane: int) -> Segment | None:
-        """Return the segment to give up for a chunk of this lane, or None when there is none."""
-        segments = self._shelf.segments()
-        dead = self._dead()
-        if dead is not None or self.when_full is WhenFull.PAUSE:
-            return dead
-        alive = [segment for segment in segments if segment.live]
-        if self.when_full is WhenFull.DROP_OLDEST:
-            return alive[0] if alive else None
-        lower = [segment for segment in alive if segment.header.lane <= lane]
-        return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
-
-    def _drop(self, segment: Segment, gaps: list[Gap]) -> None:
-        """Remove a segment with all that is in it, adding that to `gaps`.
-
-        Raises:
-            OSError: what is still there is no gap.
-        """
-        lost: list[Gap] = []
-        with self._shelf.noted("drop"):
-            lost = [gap_of(record, "spool-full") for record in self._shelf.live(segment)]
-        self._shelf.losses.note(lost)
-        try:
-            self._shelf.remove(segment)
-        finally:
-            gone = self._really(lost)
-            self._shelf.count("dropped", len(gone))
-            gaps += gone
-
-    def _really(self, lost: list[Gap]) -> list[Gap]:
-        """Return what is lost indeed, and strike out what waits still: the disk failed, or there is a second copy."""
-        waiting = [gap.chunk_id for gap in lost if self._waits(gap.chunk_id)]
-        self._shelf.losses.told(waiting)
-        return [gap for gap in lost if gap.chunk_id not in waiting]
-
-    def _waits(self, chunk_id: ChunkId) -> bool:
-        """Tell whether a copy of a chunk still waits; a write that failed half-way and a crash can leave two."""
-        return any(record.mark is Mark.LIVE for _, record in self._shelf.find(chunk_id))
 
     def _settle(self, ids: Iterable[ChunkId], mark: Mark, loss: str | None = None) -> list[Record]:
         """Mark waiting records (all copies of them); return one for each id. loss: why they are lost, if they are."""

@@ -48,7 +48,9 @@ class Desk:
 
     def put(self, *, held: bool = False, indexed: bool = True) -> ChunkId:
         chunk_id = self.spool.next_id()
-        ready_ns = time.time_ns() + HOUR_NS * held  # as the agent: not before it was closed
+        # As the agent does: it may leave when it is closed, or has been held back after that.
+        closed_ms = self.start_ms + (chunk_id.seq + 1) * MINUTE_MS
+        ready_ns = time.time_ns() + HOUR_NS if held else closed_ms * 1_000_000
         self.spool.put(chunk_id, b"x" * 100, value=200, ready_wall_ns=ready_ns)
         if indexed:
             t0_ms = self.start_ms + chunk_id.seq * MINUTE_MS
