@@ -199,8 +199,6 @@ class Session:
         new = next((entry for entry in fresh if entry.chunk_id not in self._flights), None)
         if new is not None and not self.room(new.size_bytes):
             new = None
-        if again is not None and again.phase is Phase.PUT_OFF and not self.room(again.size_bytes):
-            again = None
         if new is not None and (again is None or self._fresh_turn):
             self._fresh_turn = False
             return new
@@ -350,8 +348,13 @@ class Session:
             self._flights[chunk_id] = replace(flight, phase=after)
 
     def _due(self, now_ns: int, min_value: int, max_bytes: int) -> Flight | None:
+        """Return the chunk to send again. One that is waited for has its place in the window; one that is put off needs one."""
         due = [
-            flight for flight in self._all_due(now_ns) if flight.value >= min_value and flight.size_bytes <= max_bytes
+            flight
+            for flight in self._all_due(now_ns)
+            if flight.value >= min_value
+            and flight.size_bytes <= max_bytes
+            and (flight.phase is Phase.WAITING or self.room(flight.size_bytes))
         ]
         return min(due, key=lambda flight: (flight.due_ns, flight.chunk_id), default=None)
 

@@ -312,3 +312,17 @@ def test_an_archive_in_trouble_is_tried_with_one_chunk_at_a_time() -> None:
     send(one, 0, due_ns)
     one.answered(Answer(0, (), (Nack(digest(0), NackCode.LATER, 60),)), due_ns + 1)
     assert one.choose(due_ns + 2, [chunk(9)]) is not None, "it was this chunk: others go on"
+
+
+def test_what_is_put_off_does_not_stand_in_the_way_of_what_fills_the_window() -> None:
+    one = session(first_window=2)
+    send(one, 1)
+    send(one, 2)
+    one.start(chunk(3), digest(3), 0)
+    one.lost_connection(0)  # 3 may go again at once, but the window is full
+    due_ns = one.next_due_ns(0)
+    assert due_ns is not None
+    assert one.choose(1, [chunk(9)]) is None
+    later = due_ns + 60 * SECOND_NS
+    assert one.next_due_ns(later) is None
+    assert one.choose(later, [chunk(9)]) is not None, "it would wait for ever"
