@@ -31,11 +31,12 @@ check: $(VENV)/.installed  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.installed  ## Measure events, screens and the budget against their peers (some minutes)
+bench: $(VENV)/.installed  ## Measure events, screens, the budget and the collector against their peers (some minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python -m benches.events
 	@$(BIN)/python -m benches.screens
 	@$(BIN)/python -m benches.budget --households 200
+	@$(BIN)/python -m benches.transport
 
 bench-short: $(VENV)/.installed  ## A short form of each bench, held against benches/baseline.json
 	@deploy/packages test

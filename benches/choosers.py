@@ -128,7 +128,7 @@ class Menus:
         self._find_menus()
 
     def _find_menus(self) -> None:
-        bar = self._interface.find(self._root, lambda thing: thing.role == "menu bar", depth=8)
+        bar = self._interface.find(self._root, lambda thing: thing.role == "menu bar" and thing.box[3] > 0, depth=8)
         self._menus = [thing for thing in self._interface.things(bar.ref) if thing.name in self._safe]
         if not self._menus:
             raise LookupError(f"{self.app} has none of the menus {', '.join(self._safe)}")
@@ -138,7 +138,12 @@ class Menus:
         how = rng.choice(("click", "click", "keys", "escape"))
         menu = self._interface.thing(rng.choice(self._menus).ref)
         if menu.name not in self._safe:  # LibreOffice makes its menu bar anew now and then
-            self._find_menus()
+            try:
+                self._find_menus()
+            except LookupError:
+                script.failed.append(f"{self.app}: its menu bar is gone; Escape brings it back")
+                self._fingers.press("Escape")
+                return
             menu = rng.choice(self._menus)
         began_ms = now_ms()
         self._fingers.click(menu.centre, self.app, "menu")
@@ -242,6 +247,10 @@ class Page:
             name = rng.choice(tuple(PLAIN))
             self._fingers.click(self._centre(name), self.app, PLAIN[name])
             self._fingers.pause()
+
+    def click_on(self, name: str) -> None:
+        """Click on a thing of the page; what lies there is not scored."""
+        self._fingers.click(self._centre(name), self.app, "")
 
     def _option(self, rng: Random, script: Script) -> None:
         name = rng.choice(tuple(OPTIONS))

@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=150, help="how long to record (default 150)")
     parser.add_argument("--seed", type=int, default=3, help="what the scripted person does (default 3)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="the folder for the pictures")
+    parser.add_argument("--full", action="store_true", help="the whole length of the page")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as closing:
@@ -57,8 +58,9 @@ def main() -> int:
         stack.accept_notice()
         stack.start()
         _work(desktop, folder, options.seconds, options.seed)
+        stack.flush()
         with _review(stack) as link:
-            _look(link, options.out)
+            _look(link, options.out, full=options.full)
     return 0
 
 
@@ -98,7 +100,7 @@ def _review(stack: Stack) -> Iterator[str]:
         process.wait(20)
 
 
-def _look(link: str, out: Path) -> None:
+def _look(link: str, out: Path, *, full: bool) -> None:
     with sync_playwright() as playwright:
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=_chromium(), args=root)
@@ -113,7 +115,7 @@ def _look(link: str, out: Path) -> None:
             page.wait_for_selector("body.ready")
             _settle(page)
             path = out / f"review-{name}.png"
-            path.write_bytes(_small(page.screenshot(full_page=name == "phone")))
+            path.write_bytes(_small(page.screenshot(full_page=full or name == "phone")))
             print(f"{path}: {path.stat().st_size:,} bytes")
             assert path.stat().st_size < MAX_BYTES
         browser.close()
@@ -122,11 +124,14 @@ def _look(link: str, out: Path) -> None:
 def _settle(page: Any) -> None:
     """Go to a click in the browser, so that a picture with something on it shows."""
     page.evaluate("""async () => {
-      const { chunks } = await (await fetch("/api/timeline")).json();
-      for (const one of chunks.filter((one) => !one.screens && !one.damaged).reverse()) {
+      const { chunks: all } = await (await fetch("/api/timeline")).json();
+      const films = await Promise.all(all.filter((one) => one.screens).map(async (one) => (await (await fetch(`/api/shots/${one.id}`)).json()).shots));
+      const taken = films.flat().map(([at]) => at);
+      for (const one of all.filter((one) => !one.screens && !one.damaged).reverse()) {
         const events = await (await fetch(`/api/events/${one.id}`)).json();
         const at = events.pointer.t.findLast((t, n) => events.pointer.kind[n] === 2 &&
-          one.spans.some(([app, , from, to]) => app === "chromium" && from < events.start_ms + t - 3000 && to > events.start_ms + t));
+          one.spans.some(([, title, from, to]) => title.endsWith("Chromium") && from < events.start_ms + t - 2000 && to > events.start_ms + t + 900) &&
+          taken.some((at) => events.start_ms + t - at > 0 && events.start_ms + t - at < 2500));
         if (at === undefined) continue;
         const scrub = document.getElementById("scrub");
         scrub.value = events.start_ms + at + 300;

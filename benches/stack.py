@@ -211,6 +211,10 @@ reader = "you: the private half lies in the demo's folder"
         agent.wait(20)
         return status, cost
 
+    def flush(self) -> None:
+        """Have what is open closed, as its age would."""
+        ask(self._home.control, "flush", wait_s=START_S)
+
     def verify(self) -> dict[str, Any]:
         """Decode everything in the archive; return the report."""
         done = self._run("archive", "verify", str(self.archive), "--key", str(self.key), "--json")

@@ -375,7 +375,7 @@ class Agent:
 
         self._publisher = Publisher(
             PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
-            Outgoing(self.device, self.outbox, self.spool, self.index),
+            Outgoing(self.device, self.outbox, self.spool, self.index, on_answer=self._order_answered),
             self.ledger,
             conditions=self._permit,
             on_progress=self._sent,
@@ -524,6 +524,10 @@ class Agent:
         done = await asyncio.get_running_loop().run_in_executor(self._pack_thread, self.orders.erase, asked)
         self.forgotten(done.here)
         return done
+
+    def _order_answered(self, number: int, text: str) -> None:
+        """Write down what the archive said to an order; called in the ledger's thread."""
+        self.steward.journal.note("erase", order=number, answer=text)
 
     def _settle_orders(self) -> Sequence[Lost]:
         """Delete here what was ordered to be erased before the last end, and forget where chunks of long ago were."""

@@ -46,7 +46,7 @@ def archive_key(config: Config) -> ArchivePublicKey:
 
 
 def answer_keys(config: Config) -> tuple[DeviceVerifyKey, ...]:
-    """Read the key by which the collectors' answers are signed; none is configured: none.
+    """Read the keys, one a line, by any of which the collectors' answers are signed; none is configured: none.
 
     Raises:
         ConfigError: the file holds no key.
@@ -55,9 +55,15 @@ def answer_keys(config: Config) -> tuple[DeviceVerifyKey, ...]:
     if not name:
         return ()
     try:
-        return (DeviceVerifyKey.from_text(Path(name).expanduser().read_text(encoding="ascii")),)
+        lines = Path(name).expanduser().read_text(encoding="ascii").splitlines()
+        keys = tuple(DeviceVerifyKey.from_text(line) for line in lines if line.strip() and not line.startswith("#"))
     except (FileNotFoundError, UnicodeDecodeError, CodecError) as error:
         raise ConfigError(f'archive.answers = "{name}": there is no key in this file: {error}') from error
+    if not keys:
+        raise ConfigError(
+            f'archive.answers = "{name}": this file is empty; `modicum enrol --renew` fetches the key anew'
+        )
+    return keys
 
 
 def terms_of(config: Config) -> Terms:

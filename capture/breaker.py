@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FAILURES = 20
-"""Late answers in a row until an application is left alone; a big menu keeps one busy for 100 ms, its start for seconds."""
-FIRST_REST_NS = 2_000_000_000
-LONGEST_REST_NS = 600_000_000_000
+FAILURES = 8
+"""Lookups in a row that came to nothing, until an application is left alone: its start keeps one busy for seconds."""
+FIRST_REST_NS = 1_000_000_000
+LONGEST_REST_NS = 60_000_000_000
 MAX_REMEMBERED = 64
 
 
@@ -34,11 +34,12 @@ class Breaker:
         self._records.pop(name, None)
 
     def failed(self, name: str, now_ns: int) -> None:
-        """It did not answer in time. After a rest one failure is enough for the next, twice as long."""
+        """It did not answer in time. After a rest half as many failures make the next, twice as long."""
         if name not in self._records and len(self._records) >= MAX_REMEMBERED:
             self._records.pop(next(iter(self._records)))
         record = self._records.setdefault(name, _Record())
         record.failures += 1
         if record.failures >= FAILURES:
             record.until_ns = now_ns + record.rest_ns
+            record.failures = FAILURES // 2
             record.rest_ns = min(2 * record.rest_ns, LONGEST_REST_NS)

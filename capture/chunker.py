@@ -51,7 +51,10 @@ class Spool(Protocol):
         """Give up what was ready before a moment; return it."""
 
     def take_losses(self) -> Sequence[Gap]:
-        """Return, once, what was lost otherwise."""
+        """Return, once, what was lost otherwise, also by an earlier run that did not come to tell of it."""
+
+    def told(self, ids: Sequence[ChunkId]) -> None:
+        """Note that what tells of these losses is stored: they need not come up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ class Chunker:
         self._keep = keep
         self._waiting: deque[tuple[Draft | Negative, int]] = deque()
         self._packed: tuple[Packed, str] | None = None
+        self._telling: list[ChunkId] = []  # losses that the open draft tells of
+        self._telling_waiting: deque[list[ChunkId]] = deque()  # the same of each draft that waits to be stored
         self._waiting_bytes = 0
         self._storing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -205,6 +210,7 @@ class Chunker:
     def discard_waiting(self) -> None:
         """Forget what waits in memory for a disk that would not take it."""
         self._waiting.clear()
+        self._telling_waiting.clear()
         self._waiting_bytes = 0
         if not self._tasks:
             self._packed = None
@@ -241,6 +247,9 @@ class Chunker:
         if self._waiting_bytes + size_bytes > MAX_WAITING_BYTES:
             self._recorder.drop("the disk is full and so is memory: chunk lost")
             return
+        if isinstance(item, Draft):
+            self._telling_waiting.append(self._telling)
+            self._telling = []
         self._waiting.append((item, size_bytes))
         self._waiting_bytes += size_bytes
 
@@ -263,6 +272,9 @@ class Chunker:
                     self._retry = loop.call_later(DISK_RETRY_S, self.retry)
                     return
                 self._packed = None
+                if kind == "events" and self._telling_waiting:
+                    told = self._telling_waiting.popleft()
+                    await loop.run_in_executor(self._thread, self._spool.told, told)
                 self._on_error(None)
                 self.sizes.add(packed, kind)
                 self.note(gaps)
@@ -298,10 +310,15 @@ class Chunker:
         self._keep(packed)
         return [*gaps, *self._spool.expire(now_wall_ns - self._ages.spool_ns), *self._spool.take_losses()]
 
+    def tell_nothing(self) -> None:
+        """The open draft is discarded, and with it what it tells of losses: they come up again at the next opening."""
+        self._telling.clear()
+
     def note(self, gaps: Sequence[Gap]) -> None:
         """Record that chunks of this device will not arrive, so that nobody looks for them in the archive."""
         by_reason: dict[str, list[int]] = {}
         for gap in gaps:
+            self._telling.append(gap.chunk_id)
             by_reason.setdefault(gap.reason, []).append(gap.chunk_id.seq)
         for reason, seqs in by_reason.items():
             self._recorder.row(self._now_ms(), "gap", {"cause": reason, "seqs": ",".join(map(str, sorted(seqs)))})

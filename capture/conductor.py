@@ -35,6 +35,10 @@ DEFER_NS = 3 * NS_PER_S
 """How long a frame that is due for a change may wait for one that an action wants."""
 
 
+def _nobody() -> None:
+    """Be told, and do nothing."""
+
+
 class Conductor:
     """The sources' sink and the person's counterpart.
 
@@ -69,6 +73,7 @@ class Conductor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._taking = False
         self.is_idle = False
+        self.told: Callable[[], None] = _nobody
         self.stopping = asyncio.Event()
         self.lost_reason: str | None = None
         self.paused_until: float | None = None
@@ -269,6 +274,7 @@ class Conductor:
         # What was recorded until now need not wait for its age, and is in the hold-back, where it can be deleted.
         self._chunker.close_events()
         self._chunker.close_screens()
+        self.told()
 
     def lift(self, cause: str) -> None:
         """Lift a cause, if it holds; when it was the last, recording goes on as the policy says."""
@@ -279,6 +285,7 @@ class Conductor:
         if not self._gate.suspended:
             self._shutter.unblocked(time.monotonic_ns())
             self._arm_frame()
+        self.told()
 
     def secret(self, active: bool) -> None:
         """Keep keys and frames out while a field for a secret has the focus.
@@ -344,6 +351,7 @@ class Conductor:
     def discard_events(self) -> None:
         """Forget the open draft."""
         self._recorder.close(self._now_ms())
+        self._chunker.tell_nothing()
 
     async def discard_open(self) -> None:
         """Forget what is open and in no chunk yet."""

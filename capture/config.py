@@ -299,6 +299,10 @@ class ControlSection(Section):
     pause_shortcut: Annotated[str, BeforeValidator(_shortcut)] = "super+shift+p"
 
 
+LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
+"""Only this machine may be spoken to in clear."""
+
+
 class BrokerSection(Section):
     """[broker]"""
 
@@ -313,6 +317,10 @@ class BrokerSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.tls and not LOOPBACK.fullmatch(self.host):
+            raise ValueError(
+                f'host = "{self.host}" is another machine: it is spoken to by TLS only; write tls = true, and its TLS port'
+            )
         if bool(self.cert) != bool(self.key):
             raise ValueError("cert and key belong together: give both or neither")
         if (self.cert or self.ca) and not self.tls:

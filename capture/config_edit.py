@@ -34,7 +34,7 @@ def _set(text: str, table: str, key: str, value: Value, source: str) -> str:
     number = line_of(text, [table, key])
     if number is not None:
         old = lines[number - 1]
-        if not re.fullmatch(rf'\s*{key}\s*=\s*("[^"\\]*"|\'[^\']*\'|true|false|\d+)\s*(#.*)?', old):
+        if not re.fullmatch(rf'\s*{key}\s*=\s*("(?:[^"\\]|\\.)*"|\'[^\']*\'|true|false|\d+)\s*(#.*)?', old):
             raise ConfigError(
                 f"{source}, line {number}: {old.strip()!r} cannot be changed safely: write {assignment} there"
             )

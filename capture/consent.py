@@ -182,7 +182,9 @@ def notice(terms: Terms) -> str:
     if terms.copies_s and terms.copies_bytes:
         kept = f"the last {show_duration(timedelta(seconds=terms.copies_s))}, at most {show_size(terms.copies_bytes)}"
         copies = f"a copy of {kept}, stays on this machine, sealed for a key that only your account can read"
-    hold_back = show_duration(timedelta(seconds=terms.hold_back_s))
+    held = "may leave this machine at once"
+    if terms.hold_back_s:
+        held = f"stays on this machine for {show_duration(timedelta(seconds=terms.hold_back_s))} first"
     return f"""\
 modicum - what you agree to (notice {NOTICE_VERSION})
 
@@ -208,11 +210,12 @@ no screenshots below {show_share(terms.screens_floor)} of charge, nothing below 
 How to stay in charge:
   - `modicum pause` (for as long as you like), `modicum resume`, `modicum stop`; nobody can forbid it
   - a sign is visible whenever it records; `modicum status` shows what it does now, and why
-  - what was recorded stays on this machine for {hold_back} first: `modicum forget` deletes it there
+  - what was recorded {held}: `modicum forget` deletes what has not left
   - `modicum review` shows you what was recorded, and deletes what you choose; for that, {copies}
   - `modicum journal` tells what was recorded, what left this machine, and who asked for what
   - `modicum exempt` leaves out what your line, your battery or your work cannot bear at the moment
-  - `modicum withdraw` ends your consent and deletes what has not been sent; `modicum erase` deletes what was
+  - `modicum withdraw` ends your consent, deletes everything here, and has the archive erase what was sent; \
+`modicum erase` does so for a part
 Exact terms: {terms.exact()} (`modicum privacy report` prints them)
 """
 

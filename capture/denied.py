@@ -112,7 +112,7 @@ BROWSERS = (
 
 PRIVATE_TITLES = (
     "private browsing",  # Firefox
-    "incognito",  # Chromium, Chrome, Brave
+    "incognito",  # Chromium, Chrome, Brave: in the accessible name only (capture/frames.py)
     "inprivate",  # Edge
     "private window",
     "private tab",

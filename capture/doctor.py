@@ -74,10 +74,13 @@ async def examine(config_path: Path, home: Home, environment: Mapping[str, str])
         ("disk", lambda: _disk(home)),
     ]
     if config is not None:
+        from capture.credentials import certificate
+
         checks += [
             ("archive key", lambda: _archive_key(config)),
             ("consent", lambda: _consent(config, home)),
             ("device key", lambda: _device_key(home)),
+            ("certificate", lambda: certificate(config)),
             ("broker", lambda: _broker(config)),
         ]
     for name, check in checks:

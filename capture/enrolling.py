@@ -21,7 +21,7 @@ from capture.config_edit import Value
 from capture.errors import CaptureError
 from capture.home import Home
 from capture.keyfiles import read_private, write_private
-from codec.seal import DeviceSigningKey
+from codec.seal import DeviceSigningKey, DeviceVerifyKey
 from transport.enrolment import (
     NONCE_BYTES,
     PIN_BYTES,
@@ -156,7 +156,7 @@ class Enrolling:
             self._keep("archive.pub", reply.archive_key.to_text().encode())
             settings["archive", "public_key"] = str(folder / "archive.pub")
         if reply.answer_key is not None:
-            self._keep("answers.pub", reply.answer_key.to_text().encode())
+            self._keep("answers.pub", self._answer_keys(reply.answer_key))
             settings["archive", "answers"] = str(folder / "answers.pub")
         if reply.reader:
             settings["archive", "reader"] = reply.reader
@@ -166,6 +166,12 @@ class Enrolling:
             os.replace(folder / SIGNING_NEW, self._home.signing_key_file)
         (folder / ASKED).unlink(missing_ok=True)
         return Enrolled(settings, reply.archive_key.key_id.hex() if reply.archive_key else "", changed)
+
+    def _answer_keys(self, key: DeviceVerifyKey) -> bytes:
+        """Return the keys' file: the one in force, and the one before, since collectors do not change theirs all at once."""
+        path, line = self._folder / "answers.pub", key.to_text().strip()
+        before = read_private(path, what="the key for answers").decode().splitlines() if path.exists() else []
+        return "\n".join([line, *[old for old in before if old != line][:1], ""]).encode()
 
     def _is_asked_for(self, request: bytes) -> bool:
         from transport.enrolment import parse_request

@@ -93,6 +93,7 @@ def withdraw(
     """End your consent: stop recording, delete everything here, and have the archive erase what was sent."""
     from capture import withdrawal
     from capture.control import ask
+    from capture.journal import Journal
     from capture.sender import spool_folder
 
     folders = _home()
@@ -102,7 +103,7 @@ def withdraw(
         ask(folders.control, "withdraw", wait_s=60.0)
         _until_gone(folders)
     except NotRunning:
-        pass
+        Journal(folders.journal).note("withdraw", chunks=0)
     withdrawal.clear(folders, spool_folder(loaded, folders) if loaded else folders.spool)
     typer.echo("Your consent has ended. What was recorded, your keys and what was learned are deleted here.")
     if not withdrawal.pending(folders):
@@ -118,6 +119,7 @@ def withdraw(
         withdrawal.say(loaded, folders, os.environ, wait_s=None if wait else SEND_S, on_progress=_reasons())
     )
     if told:
+        Journal(folders.journal).note("erase", answer="erased", what="everything")
         typer.echo("The archive has erased what was sent; all it keeps is the order to do so.")
     else:
         typer.echo(

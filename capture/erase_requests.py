@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.control import Answer, Command
 from capture.errors import CaptureError
-from capture.review.requests import ids_of
+from capture.review.requests import ids_of, open_since_ms
 
 if TYPE_CHECKING:
     from capture.agent import Agent
@@ -26,7 +26,7 @@ class EraseRequests:
         return {"erase": self.erase}
 
     async def erase(self, request: Mapping[str, Any]) -> Answer:
-        """Erase chunks (`ids`), or what overlaps `since_ms` to `until_ms` (wall ms; what is open goes too), here and in the archive.
+        """Erase chunks (`ids`), or what overlaps `since_ms` to `until_ms` (wall ms), here and in the archive.
 
         Returns:
             See transport/orders.py, `Erased`: here, orders, ordered, already, uncertain, from_ms, until_ms.
@@ -37,7 +37,9 @@ class EraseRequests:
             wanted = {"ids": frozenset(ids_of(request))}
         else:
             wanted = {name: _ms(request, name) for name in ("since_ms", "until_ms") if request.get(name) is not None}
-            await agent.conductor.discard_open()
+            since_ms = open_since_ms(agent)
+            if since_ms is not None and wanted.get("until_ms", since_ms) >= since_ms:
+                await agent.conductor.discard_open()
             agent.chunker.discard_waiting()
             await agent.chunker.close_all()  # what was closed a moment ago gets its number, and with it can be named
             agent.chunker.arm()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from capture import sender
+from capture import memory, sender
 from capture.effects import bounds_of
 from capture.errors import CaptureError
 from capture.review.copies import Copies
@@ -38,6 +38,7 @@ async def review(config: Config, home: Home, *, browser: bool, say: Callable[[st
         from capture.review.server import serve
     except ImportError as error:
         raise CaptureError(f"{error.name} is missing: the page needs `pip install 'modicum[review]'`") from error
+    memory.keep_small()
     home.prepare()
     copies = Copies(Folder(RealFiles(), home.copies), bounds_of(config))
     copies.prune()  # where no agent has run lately, nobody has

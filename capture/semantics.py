@@ -14,7 +14,9 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from capture.frames import frames_of
 from capture.labels import Labels, fields_of
+from capture.secret_fields import SecretFields
 from capture.selections import Choice, Input, Selections
 from capture.sources.a11y import Found, Kind, Signal
 from capture.sources.a11y_bus import Accessibility
@@ -25,14 +27,13 @@ from codec.model import Scalar
 PRESS_MS = 200
 """A press is looked at so long after it: what it opened or gave the focus to has been told by then."""
 LONG_PRESS_MS = 1500
-TRIES = 4
-"""Lookups of one object, each within the lookup's own bound: an application that opens a menu is busy for 100 ms."""
+LOOKUPS_S = 1.0
+"""What is asked for is waited for so long before it is decided what happened."""
 SITE_WAITS_S = (0.0, 0.3, 1.0, 3.0, 8.0)
 """A page that has just been asked for has no document yet."""
 MAX_SITES = 64
 MAX_PRESSES = 16
 DIALOGS = frozenset({"dialog", "alert", "file chooser", "color chooser", "font chooser"})
-SECRET = "password text"  # noqa: S105 - a role's name
 BUTTONS = {2: (1, "press"), 3: (1, "release"), 4: (2, "press"), 5: (2, "release"), 6: (3, "press"), 7: (3, "release")}
 
 
@@ -103,6 +104,7 @@ class Semantics:
         self._following: asyncio.Task[None] | None = None
         self._settling = False
         self._is_secret = False
+        self._secrets = SecretFields()
         self.available = False
 
     async def start(self) -> None:
@@ -170,6 +172,8 @@ class Semantics:
             self._selections.reset()
             self._presses.clear()
             self._dialogs.clear()
+        if app and window is not None:
+            await self._look_for_secret(app, window)
 
     def _on_application(self) -> None:
         """An application came to the bus: perhaps that of the window in focus, which opens its window first."""
@@ -188,18 +192,27 @@ class Semantics:
             else:
                 return  # a file, an empty page, or a browser that doesn't tell: asked again at the next focus
             self._remember_site(key, host)
+            if app is not None:
+                await self._look_for_secret(app, window)
             self._around.judge_again()
         host = self._sites[key]
         if self._around.is_open():
             self._around.row("site", {"host": host}, lasting=True)
 
     async def _host(self, app: str, window: Window) -> str | None:
+        frames = frames_of(window.title, await self._named_frames(app))
+        hosts = {await self.lookup.document_host(app, frame) for frame in frames}
+        return hosts.pop() if len(hosts) == 1 else None
+
+    async def _named_frames(self, app: str) -> list[tuple[str, str]]:
+        """Return an application's windows with their whole names; none when one doesn't tell: it may be a private one."""
+        named = []
         for frame in await self.lookup.frames(app):
-            found = await self.lookup.element(app, frame)
-            # An application may have many windows: the title tells which is meant.
-            if found is not None and found.name and found.name[:40] == window.title[:40]:
-                return await self.lookup.document_host(app, frame)
-        return None
+            name = await self.lookup.name(app, frame)
+            if name is None:
+                return []
+            named.append((frame, name))
+        return named
 
     def _remember_site(self, key: tuple[int, str], host: str) -> None:
         self._sites[key] = host
@@ -230,19 +243,28 @@ class Semantics:
         self._arm()
 
     async def _look_at(self, signal: Signal, path: str) -> None:
-        for _ in range(TRIES):
-            found = await self.lookup.element(signal.app, path)
-            if found is not None:
-                if signal.kind is Kind.FOCUSED:
-                    self._set_secret(found.role == SECRET)
-                self._selections.found(found)
-                return
+        found = await self.lookup.element(signal.app, path)
+        if found is not None:
+            if signal.kind is Kind.FOCUSED:
+                self._set_secret(self._is_for_a_secret(found))
+            self._selections.found(found)
 
     async def _look_at_dialog(self, signal: Signal) -> None:
         found = await self.lookup.element(signal.app, signal.path)
         if found is not None and found.role in DIALOGS and signal.path not in self._dialogs:
             self._dialogs[signal.path] = found
             self._tell("dialog", found, {"open": True})
+
+    def _is_for_a_secret(self, found: Found) -> bool:
+        return self._secrets.holds(found, 0 if self._window is None else self._window.id)
+
+    async def _look_for_secret(self, app: str, window: Window) -> None:
+        """Ask which object has the focus: it got it before anybody listened, as a page's first field does."""
+        for frame in frames_of(window.title, await self._named_frames(app)):
+            path = await self.lookup.focused(app, frame)
+            found = await self.lookup.element(app, path) if path else None
+            if found is not None and self._window is not None and self._window.id == window.id:
+                self._set_secret(self._is_for_a_secret(found))
 
     def _set_secret(self, active: bool) -> None:
         if active != self._is_secret:
@@ -274,7 +296,7 @@ class Semantics:
         try:
             self._around.flush()
             if self._lookups:
-                await asyncio.wait(self._lookups, timeout=0.25)
+                await asyncio.wait(self._lookups, timeout=LOOKUPS_S)
             choices = self._selections.resolve()
             for choice in choices:
                 self._tell_choice(choice)

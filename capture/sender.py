@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture import effects
 from capture.agent import broker_of
+from capture.agreement import answer_keys
 from capture.forgetting import leave_note
 from capture.review.copies import Copies
 from capture.sources import clock
@@ -105,7 +106,7 @@ async def send(
     loop = asyncio.get_running_loop()
     outbox = Outbox(files, folder)
 
-    def look() -> None:  # runs in the disk's thread
+    def look(number: int, text: str) -> None:  # runs in the disk's thread
         if not outbox.waiting():
             loop.call_soon_threadsafe(answered.set)
 
@@ -119,7 +120,7 @@ async def send(
             return Permit(Link(effects.link_class(config, now.link, now.name)), EVENTS_VALUE)
 
         publisher = Publisher(
-            PublisherSettings(broker_of(config, device)),
+            PublisherSettings(broker_of(config, device), answer_keys=answer_keys(config)),
             Outgoing(device, outbox, on_answer=look),
             ledger,
             conditions=permit,

@@ -42,12 +42,14 @@ class Facts:
     Attributes:
         command: what starts `modicum`. config: its configuration.
         consent: the record of consent. writable: the folders it writes to.
+        farewell: what a withdrawal has left to be told to the archive: one more start sends it.
     """
 
     command: tuple[str, ...]
     config: str
     consent: str
     writable: tuple[str, ...]
+    farewell: str
 
 
 def systemd_unit(facts: Facts) -> str:
@@ -60,7 +62,8 @@ def systemd_unit(facts: Facts) -> str:
 # `systemctl --user edit {NAME}` makes changes that stay.
 [Unit]
 Description=modicum: records how you work, as you agreed to
-ConditionPathExists={_systemd_path(facts.consent)}
+ConditionPathExists=|{_systemd_path(facts.consent)}
+ConditionPathExists=|{_systemd_path(facts.farewell)}
 After=graphical-session.target
 PartOf=graphical-session.target
 StartLimitIntervalSec={BURST_S}

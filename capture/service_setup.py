@@ -54,6 +54,7 @@ def facts(config: Config, config_path: Path, home: Home) -> service.Facts:
         config=str(config_path.expanduser().absolute()),
         consent=str(home.consent_file.absolute()),
         writable=tuple(str(folder.absolute()) for folder in folders),
+        farewell=str(home.farewell.absolute()),
     )
 
 

@@ -27,7 +27,7 @@ WORDS = {"recording": "recording", "paused": "paused", "suspended": "nothing is 
 class ScreenSign:
     """The sign on one display.
 
-    State: what shows it, the state shown, tasks that tell the session.
+    State: what shows it, the state shown, what was said last, tasks that tell the session.
 
     Args:
         display: DISPLAY's value. toggled: called when the person clicks the icon. lost: called when nothing shows it any
@@ -39,8 +39,9 @@ class ScreenSign:
         self._badge = Badge(display, lost=lost)
         self._lost = lost
         self._shown_by: str | None = None
-        self._state = "recording"
-        self._tooltip = WORDS["recording"]
+        self._state = "suspended"
+        self._said: str | None = None
+        self._tooltip = WORDS["suspended"]
         self._tasks: set[asyncio.Task[bool]] = set()
 
     async def start(self) -> str | None:
@@ -50,21 +51,25 @@ class ScreenSign:
             self._shown_by = "an icon in the panel"
         elif self._badge.start():
             self._shown_by = "a sign at the top of the screen"
-        if self._shown_by is not None and self._state == "recording":
-            self._start(self._session.notify(*STARTED))
+        self._announce()
         return self._shown_by
 
     def show(self, state: str, reasons: tuple[str, ...]) -> None:
         """Show another state: "recording", "paused" or "suspended"."""
-        before, self._state = self._state, state
+        self._state = state
         self._tooltip = "; ".join((WORDS[state], *reasons))
         self._session.change_icon(state, self._tooltip)
         self._badge.show(state)
-        if self._shown_by is not None and state != before:
-            if state == "paused":
-                self._start(self._session.notify(*PAUSED))
-            elif before == "paused" and state == "recording":
-                self._start(self._session.notify(*RESUMED))
+        self._announce()
+
+    def _announce(self) -> None:
+        """Say it once that recording begins, is paused, goes on: not each time that the screen was locked meanwhile."""
+        said = self._said
+        if self._shown_by is None or self._state == "suspended" or said == self._state:
+            return
+        self._said = self._state
+        words = PAUSED if self._state == "paused" else RESUMED if said == "paused" else STARTED
+        self._start(self._session.notify(*words))
 
     def _panel_gone(self) -> None:
         if self._shown_by is None:

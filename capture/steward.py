@@ -136,6 +136,7 @@ class Steward:
             consent: SHA-256 of the notice in force, for the journal.
         """
         self._running = True
+        self._conductor.told = self.look
         self._conductor.suspend("sign", "the sign that it records is not shown yet")
         self.apply()
         self._paused = self._conductor.is_paused

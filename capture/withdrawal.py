@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from capture.home import Home
 
 KEPT = ("ledger", "farewell", "journal")
-"""How the names begin of what stays in the state's folder: the budget's account; what is to be told to the archive; and the journal, which is the
-person's own proof of what was recorded and when they ended it."""
+"""How the names begin of what stays in the state's folder: the budget's account; what is to be told to the archive; and the
+journal, which is the person's own proof of what was recorded and when they ended it."""
 
 CREDENTIALS = "enrolled"
 """What the device is let in by at the broker: needed until the archive has heard the last order."""

@@ -41,6 +41,16 @@ class _Head:
     raster: tl.Raster
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A frame without its pixels. Attributes: as codec.model.Frame; width_px, height_px: its size."""
+
+    t_ms: int
+    width_px: int
+    height_px: int
+    screen: int
+
+
 def decode_frames(section: bytes) -> Iterator[Frame]:
     """Decode a section, one frame for each one asked for.
 
@@ -51,17 +61,7 @@ def decode_frames(section: bytes) -> Iterator[Frame]:
     if not section:
         return
     cursor = Cursor(section)
-    version = cursor.varint()
-    if version != VERSION:
-        raise Unsupported(f"a screen section of version {version}, and this reader knows {VERSION}: upgrade it")
-    heads = []
-    for _ in range(cursor.varint(MAX_SEGMENTS, "the number of segments")):
-        screen = cursor.varint(MAX_SCREEN, "a screen's number")
-        width_px, height_px = cursor.varint(MAX_SIDE_PX, "a width"), cursor.varint(MAX_SIDE_PX, "a height")
-        if not width_px or not height_px:
-            raise Corrupt("a segment of no pixels", offset=cursor.at)
-        check_size(width_px, height_px)
-        heads.append(_Head(screen, tl.Raster(width_px, height_px)))
+    heads = _read_heads(cursor)
     desk = _Desk(heads)
     t_ms, left = 0, MAX_FRAMES
     for _ in range(cursor.varint(MAX_BATCHES, "the number of batches")):
@@ -77,6 +77,45 @@ def decode_frames(section: bytes) -> Iterator[Frame]:
             yield Frame(t_ms, desk.draw(step, ink, photos.get(step.segment)), heads[step.segment].screen)
         ink.end()
     cursor.end()
+
+
+def list_frames(section: bytes) -> Iterator[Listed]:
+    """Return when frames were taken and how large they are, without decoding a pixel: some hundred times as fast.
+
+    Raises:
+        Truncated, Corrupt, TooLarge, Unsupported: as decode_frames, as far as the pictures are not concerned.
+    """
+    if not section:
+        return
+    cursor = Cursor(section)
+    heads = _read_heads(cursor)
+    t_ms, left = 0, MAX_FRAMES
+    for _ in range(cursor.varint(MAX_BATCHES, "the number of batches")):
+        steps = read_script(cursor, segment_count=len(heads), max_frames=left)
+        InkReader(cursor)
+        for _ in range(cursor.varint(len(heads), "the number of canvases")):
+            PhotoReader(cursor, heads[cursor.varint(len(heads) - 1, "a segment's number")].raster)
+        for step in steps:
+            t_ms += step.elapsed_ms
+            left -= 1
+            head = heads[step.segment]
+            yield Listed(t_ms, head.raster.width_px, head.raster.height_px, head.screen)
+    cursor.end()
+
+
+def _read_heads(cursor: Cursor) -> list[_Head]:
+    version = cursor.varint()
+    if version != VERSION:
+        raise Unsupported(f"a screen section of version {version}, and this reader knows {VERSION}: upgrade it")
+    heads = []
+    for _ in range(cursor.varint(MAX_SEGMENTS, "the number of segments")):
+        screen = cursor.varint(MAX_SCREEN, "a screen's number")
+        width_px, height_px = cursor.varint(MAX_SIDE_PX, "a width"), cursor.varint(MAX_SIDE_PX, "a height")
+        if not width_px or not height_px:
+            raise Corrupt("a segment of no pixels", offset=cursor.at)
+        check_size(width_px, height_px)
+        heads.append(_Head(screen, tl.Raster(width_px, height_px)))
+    return heads
 
 
 class _Desk:

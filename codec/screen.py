@@ -22,7 +22,7 @@ from codec.ink import Ink
 from codec.match import Memory, moves
 from codec.model import Frame
 from codec.packed import varint
-from codec.picture import decode_frames
+from codec.picture import decode_frames, list_frames
 from codec.script import (
     MAX_FRAMES,
     MAX_LIVE_PIXELS,
@@ -37,7 +37,7 @@ from codec.script import (
 )
 from codec.video import Bitstream
 
-__all__ = ["Effort", "ScreenEncoder", "decode_frames"]
+__all__ = ["Effort", "ScreenEncoder", "decode_frames", "list_frames"]
 
 if TYPE_CHECKING:
     from codec.tiles import Numbers, Picture, Raster, Tiles

@@ -13,7 +13,7 @@ from capture.agent import Agent
 from capture.agreement import consent_digest, terms_of
 from capture.config import Config, parse_config
 from capture.consent import Consent, digest, notice
-from capture.control import ask
+from capture.control import ControlServer, ask
 from capture.home import Home
 from capture.keyfiles import write_private
 from codec.seal import ArchivePrivateKey
@@ -72,16 +72,20 @@ def assemble(folder: Path, text: str, environment: Mapping[str, str]) -> Agent:
 
 @contextlib.asynccontextmanager
 async def running(agent: Agent) -> AsyncIterator[Agent]:
-    """Run an agent, and end it in order."""
+    """Run an agent, with its control socket, and end it in order."""
+    began = asyncio.Event()
     async with agent:
-        task = asyncio.get_running_loop().create_task(agent.run(), name=RUN)
+        control = ControlServer(agent.home.control, agent.commands())
+        await control.start()
+        task = asyncio.get_running_loop().create_task(agent.run(began.set), name=RUN)
         try:
-            while not agent.home.control.exists():
+            while not began.is_set():
                 assert not task.done(), task.exception()
                 await asyncio.sleep(0.01)
             yield agent
         finally:
-            agent.conductor.stopping.set()
+            agent.stop()
+            await control.stop()
             await task
 
 

@@ -41,14 +41,16 @@ def test_commands_in_documents_exist(path: Path) -> None:
         mount_trust()
     if not any(command.name == "collect" for command in app.registered_commands):
         mount(app, keys_app, lambda file, what: read_private(file, what=what))
-    runner = CliRunner()
+    runner, helps = CliRunner(), {}
     blocks = re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
     for line in "\n".join(blocks).splitlines():
         words = line.partition("#")[0].split()
         if words[:1] != ["modicum"]:
             continue
         command = [word for word in words[1:3] if re.fullmatch(r"[a-z]+", word)]
-        shown = runner.invoke(app, [*command, "--help"])
+        if tuple(command) not in helps:
+            helps[tuple(command)] = runner.invoke(app, [*command, "--help"])
+        shown = helps[tuple(command)]
         assert shown.exit_code == 0, line
         for option in (word for word in words if word.startswith("--")):
             assert option in re.sub(r"\x1b\[[0-9;]*m", "", shown.output), line

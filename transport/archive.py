@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, wait
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from typing import Protocol, TypeVar
 
 from codec.model import DEVICE_PATTERN, ChunkId
 from codec.tombstone import Range, Scope, Tombstone
-from transport.errors import Busy, Missing, StorageFailed, TooLarge
+from transport.errors import Missing, StorageFailed, TooLarge
 from transport.expiry import ExpiryLog
-from transport.fs import Files, Handle, Open, opened, read_exactly, read_file, write_all
+from transport.fs import Files, Open, opened, read_exactly, read_file
+from transport.incoming import Incoming
 from transport.messages import NackCode
 from transport.quarantine import Quarantine
 from transport.tombstones import Tombstones
@@ -36,11 +38,10 @@ CHUNKS_PER_FOLDER = 1024
 MAX_OBJECT_BYTES = 64 << 20
 """What is read back at most; anything larger is not a chunk of ours."""
 
-WRITERS = 256
-"""Processes that write at once, at most."""
+CACHED_FOLDERS = 4096
+"""Folders' names in memory: making a path is dear."""
 
 SUFFIX = ".chunk"
-INCOMING = ".incoming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,20 @@ class Store(Protocol):
 class FolderStore:
     """The archive in a folder."""
 
-    def __init__(self, files: Files, root: Path, *, syncers: Executor | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        root: Path,
+        *,
+        syncers: Executor | None = None,
+        on_stored: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         """Open an archive, making it when there is none.
 
         Args:
             files: the file system. root: the folder.
             syncers: threads that wait for the disk, several at once; by default the caller's own, one file after another.
+            on_stored: told after every batch how many seconds the disk took to have it.
 
         Raises:
             StorageFailed: it cannot be made or read.
@@ -98,10 +107,11 @@ class FolderStore:
         self.tombstones = Tombstones(files, root)
         self.expired = ExpiryLog(files, root)
         self._syncers = syncers
+        self._on_stored = on_stored
         self._known: set[Path] = set()
-        self._slot: tuple[int, Handle] | None = None
+        self._folders: dict[tuple[str, int, int], Path] = {}
         try:
-            files.make_dir(root / INCOMING)
+            self._incoming = Incoming(files, root, self._remove_if_erased)
             self._quarantine = Quarantine(files, root)
             files.sync_dir(root)
         except OSError as error:
@@ -109,9 +119,14 @@ class FolderStore:
 
     def path_of(self, chunk_id: ChunkId) -> Path:
         """Return where a chunk lies."""
-        block = chunk_id.seq // CHUNKS_PER_FOLDER
-        name = f"{chunk_id.seq:010d}{SUFFIX}"
-        return self.root / chunk_id.device / f"{chunk_id.epoch:08x}" / f"{block:07d}" / name
+        key = chunk_id.device, chunk_id.epoch, chunk_id.seq // CHUNKS_PER_FOLDER
+        folder = self._folders.get(key)
+        if folder is None:
+            folder = self.root / chunk_id.device / f"{chunk_id.epoch:08x}" / f"{key[2]:07d}"
+            if len(self._folders) >= CACHED_FOLDERS:
+                self._folders.clear()
+            self._folders[key] = folder
+        return folder / f"{chunk_id.seq:010d}{SUFFIX}"
 
     def put(self, chunks: Sequence[tuple[ChunkId, bytes]]) -> list[Stored]:
         """Store each chunk unless its id is taken or erased; all are durable on return.
@@ -258,19 +273,10 @@ class FolderStore:
         Raises:
             StorageFailed: something is left.
         """
-        folder = self.root / INCOMING
         try:
-            slots = {name.partition("-")[0] for name in self._files.list_dir(folder) if "-" in name}
-            for slot in sorted(slots):
-                if slot.isdecimal() and int(slot) < WRITERS and (self._slot is None or self._slot[0] != int(slot)):
-                    with contextlib.suppress(Busy):
-                        lock = self._files.lock(folder / f"{slot}.lock")
-                        try:
-                            self._clear(int(slot))
-                        finally:
-                            lock.close()
+            self._incoming.sweep()
         except OSError as error:
-            raise _failed("what killed writers left could not be cleared", folder, error) from error
+            raise _failed("what killed writers left could not be cleared", self.root, error) from error
 
     def quarantine(self, name: str, data: bytes) -> bool:
         """Keep bytes that are no chunk aside, within limits; tell whether they were kept."""
@@ -278,44 +284,38 @@ class FolderStore:
 
     def _put(self, chunks: Sequence[tuple[ChunkId, bytes]], written: dict[Path, tuple[ChunkId, bytes]]) -> list[Stored]:
         """Write under other names, sync, link: a name appears with the whole chunk, or another's was first."""
-        slot = self._own_slot()
-        handles: list[Handle] = []
         plans: list[Path | NackCode | None] = []  # written there; refused; already stored
-        try:
-            for number, (chunk_id, data) in enumerate(chunks):
-                if self.tombstones.covers(chunk_id):
-                    plans.append(NackCode.ERASED)
-                elif self._files.exists(self.path_of(chunk_id)):
-                    plans.append(None)
-                else:
-                    name = f"{slot}-{number}.{chunk_id.device}.{chunk_id.epoch:08x}.{chunk_id.seq}"
-                    incoming = self.root / INCOMING / name
-                    with contextlib.suppress(FileNotFoundError):
-                        self._files.unlink(incoming)
-                    written[incoming] = chunk_id, data
-                    handles.append(self._files.open(incoming, Open.CREATE))
-                    write_all(handles[-1], data, 0)
-                    plans.append(incoming)
-            self._each(lambda handle: handle.sync(), handles)
-        finally:
-            for handle in handles:
-                handle.close()
+        places = [self.path_of(chunk_id) for chunk_id, _ in chunks]  # once: making a path is dear
+        new_folders: set[Path] = set()
+        for number, ((chunk_id, data), path) in enumerate(zip(chunks, places, strict=True)):
+            if self.tombstones.covers(chunk_id):
+                plans.append(NackCode.ERASED)
+            elif self._files.exists(path):
+                plans.append(None)
+            else:
+                incoming = self._incoming.name(number, chunk_id)
+                written[incoming] = chunk_id, data
+                plans.append(incoming)
+                new_folders.add(path.parent)
+        started_s = time.monotonic()
+        self._each(lambda incoming: self._incoming.write(incoming, written[incoming][1]), list(written))
+        self._make_folders(new_folders)
         touched: dict[Path, None] = {}
         stored: list[Stored] = []
-        for (chunk_id, data), plan in zip(chunks, plans, strict=True):
+        for (chunk_id, data), path, plan in zip(chunks, places, plans, strict=True):
             if isinstance(plan, NackCode):
                 stored.append(Stored(chunk_id, b"", False, plan))
                 continue
-            path = self.path_of(chunk_id)
             new = plan is not None and self._link(plan, path)
             known = data if new else read_file(self._files, path, limit_bytes=MAX_OBJECT_BYTES)
             touched[path.parent] = None  # also for one that was there: its writer may have died before this step
             stored.append(Stored(chunk_id, hashlib.sha256(known).digest(), new))
         self._each(self._files.sync_dir, list(touched))
+        if touched:
+            self._on_stored(time.monotonic() - started_s)
         return self._without_erased(stored)
 
     def _link(self, incoming: Path, path: Path) -> bool:
-        self._make_folders(path.parent)
         for again in (False, True):
             try:
                 self._files.link(incoming, path)
@@ -325,7 +325,7 @@ class FolderStore:
                 if again:
                     raise
                 self._known.discard(path.parent)
-                self._make_folders(path.parent)
+                self._make_folders([path.parent])
             else:
                 break
         return True
@@ -367,40 +367,20 @@ class FolderStore:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.sync_dir(folder)
 
-    def _clear(self, slot: int) -> None:
-        """Clear what a killed writer left in its slot, of which we hold the lock."""
-        folder = self.root / INCOMING
-        for name in self._files.list_dir(folder):
-            if name.startswith(f"{slot}-"):
-                _, _, id_ = name.partition(".")
-                chunk_id = _id_of_incoming(id_)
-                if chunk_id is not None and self.tombstones.covers(chunk_id):
-                    self.remove([chunk_id])
-                self._files.unlink(folder / name)
+    def _remove_if_erased(self, chunk_id: ChunkId) -> None:
+        if self.tombstones.covers(chunk_id):
+            self.remove([chunk_id])
 
-    def _own_slot(self) -> int:
-        """Return a number that no other writer has, and clear what a killed one left under it."""
-        if self._slot is None:
-            folder = self.root / INCOMING
-            for number in range(WRITERS):
-                with contextlib.suppress(Busy):
-                    self._slot = number, self._files.lock(folder / f"{number}.lock")
-                    break
-            else:
-                raise OSError(errno.EMFILE, f"{WRITERS} writers are at work already")
-            self._clear(self._slot[0])
-        return self._slot[0]
-
-    def _make_folders(self, folder: Path) -> None:
-        """Make a chunk's folders durably, once."""
-        if folder in self._known:
-            return
-        self._files.make_dir(folder)
-        for parent in (folder.parent, folder.parent.parent, self.root):
-            self._files.sync_dir(parent)
-        if len(self._known) >= CHUNKS_PER_FOLDER:
+    def _make_folders(self, folders: Iterable[Path]) -> None:
+        """Make chunks' folders durably, once; what they have in common is synced once."""
+        missing = [folder for folder in folders if folder not in self._known]
+        for folder in missing:
+            self._files.make_dir(folder)
+        above = {parent for folder in missing for parent in (folder.parent, folder.parent.parent, self.root)}
+        self._each(self._files.sync_dir, sorted(above, reverse=True))
+        if len(self._known) + len(missing) > CACHED_FOLDERS:
             self._known.clear()
-        self._known.add(folder)
+        self._known.update(missing)
 
     def _of_device(self, device: str) -> Iterator[ChunkId]:
         for epoch in self._names(self.root / device):
@@ -439,14 +419,6 @@ def _may_hold(tombstone: Tombstone, epoch: str, block: str) -> bool:
     except ValueError:
         return False
     return any(range_.first < first + CHUNKS_PER_FOLDER and range_.last >= first for range_ in ranges)
-
-
-def _id_of_incoming(text: str) -> ChunkId | None:
-    try:
-        device, epoch, seq = text.split(".")
-        return ChunkId(device, int(epoch, 16), int(seq))
-    except ValueError:
-        return None
 
 
 def _failed(what: str, path: Path, error: OSError) -> StorageFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +42,9 @@ PemOption = Annotated[Path | None, typer.Option(help="A PEM file, for mqtts://."
 PurposeOption = Annotated[str | None, typer.Option("--purpose", help="What you look at it for.")]
 SinceOption = Annotated[datetime | None, typer.Option("--since", help="From this local time on: 2026-11-24T09:00.")]
 UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before this local time.")]
+
+SYNCERS = 4
+"""Threads of a collector that wait for the disk: files that are synced at once share the file system's commits."""
 
 PROGRESS_STEP_S = 0.2
 DEVICES = ".devices"
@@ -83,6 +88,9 @@ def collect(
     ca: PemOption = None,
     cert: PemOption = None,
     key: PemOption = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="HOST:PORT", help="Serve figures for Prometheus there; 127.0.0.1:9108.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Take chunks from the broker into an archive, until stopped. Any number of collectors may run beside each other."""
@@ -90,6 +98,7 @@ def collect(
     from transport.archive import FolderStore
     from transport.collector import Collector, CollectorSettings
     from transport.fs import RealFiles
+    from transport.metrics import CollectorMetrics
 
     settings = CollectorSettings(
         broker_of(broker, name or f"collector-{time.time_ns():x}", read_password(password_file), ca, cert, key),
@@ -101,7 +110,13 @@ def collect(
         typer.echo("NOT CHECKED: whoever reaches the broker can put chunks of any device into this archive", err=True)
     else:
         registry = transport.keys_cli.open_registry(devices or archive / DEVICES)
-    store = FolderStore(RealFiles(), archive)
+    figures = CollectorMetrics() if metrics else None
+    store = FolderStore(
+        RealFiles(),
+        archive,
+        syncers=ThreadPoolExecutor(SYNCERS, thread_name_prefix="sync"),
+        on_stored=figures.stored if figures else lambda seconds: None,
+    )
     collector = Collector(
         settings,
         store,
@@ -109,7 +124,11 @@ def collect(
         check=expiry.before(registry.check if registry else None, wall_s),
         handlers=erasing.handlers(store, registry, wall_s),
     )
-    asyncio.run(until_told(collector.run()))
+    with contextlib.ExitStack() as stack:
+        if figures is not None:
+            figures.watch(collector)
+            stack.callback(figures.serve(metrics))
+        asyncio.run(until_told(collector.run()))
 
 
 def wall_s() -> int:
@@ -164,6 +183,8 @@ class LiveLine:
 
 def _show_json(event: CollectorEvent) -> None:
     fields = {"kind": event.kind, "text": event.text, "device": event.device, "bytes": event.size_bytes}
+    if event.code is not None:
+        fields["code"] = event.code.name.lower()
     chunk = None if event.chunk_id is None else str(event.chunk_id)
     typer.echo(json.dumps({"wall_ns": time.time_ns(), **fields, "chunk": chunk}, ensure_ascii=False))
 
@@ -270,7 +291,8 @@ def show(
     out: Annotated[Path | None, typer.Option("--out", help="Draw screenshots and a timeline into this PNG.")] = None,
 ) -> None:
     """Show what one chunk says of itself and holds, or (with --out) a recording at a glance."""
-    from codec.chunk import decode_body, open_chunk
+    from codec.chunk import decode_body, open_chunk, parse_header
+    from codec.errors import Denied
     from codec.model import ChunkId
     from codec.reader import Recording
     from transport.exports.about import describe
@@ -283,7 +305,10 @@ def show(
         chunk_id = ChunkId(device, int(epoch, 16), int(seq))
     except ValueError:
         raise TransportError(f"{chunk!r} is no chunk's id: copy one from `modicum archive ls`") from None
-    header, body = open_chunk(_open(archive).get(chunk_id), _private_key(key))
+    data = _open(archive).get(chunk_id)
+    if parse_header(data).has_expired(wall_s()):
+        raise Denied(f"chunk {chunk_id} has expired: it may not be read, and `modicum archive expire` deletes it")
+    header, body = open_chunk(data, _private_key(key))
     typer.echo(describe(Recording(header, decode_body(body))))
 
 
@@ -323,12 +348,23 @@ def _show_sheet(
 
 
 @archive_app.command("verify")
-def verify(archive: ArchiveArgument, key: KeyOption, as_json: JsonOption = False) -> None:
+def verify(
+    archive: ArchiveArgument,
+    key: KeyOption,
+    devices: Annotated[
+        Path | None,
+        typer.Option("--devices", help="The registry, to check who signed. Default: ARCHIVE/.devices, if there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Decode everything, and look for damage and for holes in the sequences."""
     from transport.verify import describe_report, verify
 
     line = ProgressLine("verified")
-    report = verify(_open(archive), _private_key(key), progress=line)
+    store = _open(archive)
+    known = devices or archive / DEVICES
+    signature = transport.keys_cli.open_registry(known).signature if devices or known.is_dir() else lambda chunk: ""
+    report = verify(store, _private_key(key), progress=line, signature=signature)
     line.end()
     typer.echo(json.dumps(report.to_answer()) if as_json else describe_report(report))
     if not report.is_sound:

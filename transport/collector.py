@@ -36,9 +36,12 @@ from transport.session import backoff_s
 
 __all__ = ["Collector", "CollectorEvent", "CollectorSettings"]
 
-BATCH_MESSAGES = 32
+BATCH_MESSAGES = 64
 BATCH_BYTES = 16 << 20
 """What is archived in one step: its folder syncs are shared."""
+
+WINDOW_MESSAGES = 2 * BATCH_MESSAGES
+"""Unacknowledged messages that the broker may send: one batch arrives while the one before is stored."""
 
 DEVICES_WAITING = 4096
 """Devices whose answer waits for its batch; over it, all answers go at once."""
@@ -110,6 +113,8 @@ class Collector:
         self.settings = settings
         self.archive = archive
         self.on_event = on_event
+        self.on_batch: Callable[[int, float], None] = lambda messages, seconds: None
+        """Told after every batch: how many messages, and how long from taking it up to having it stored."""
         self.intake = Intake(
             archive,
             parse,
@@ -120,7 +125,8 @@ class Collector:
             unknown_s=settings.unknown_s,
         )
         self._rng = rng or random.SystemRandom()
-        self._dialer = Dialer(settings.broker)
+        self._dialer = Dialer(replace(settings.broker, receive_maximum=WINDOW_MESSAGES))
+        self._connection: Connection | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._something_waits = asyncio.Event()
         self._enough_waits = asyncio.Event()
@@ -129,6 +135,11 @@ class Collector:
     def counters(self) -> dict[str, int]:
         """How often what happened since the start."""
         return self.intake.counters
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait in memory."""
+        return self._connection.waiting() if self._connection is not None else 0
 
     async def run(self) -> None:
         """Collect until cancelled, connecting again whenever the connection ends.
@@ -142,6 +153,7 @@ class Collector:
                 started = time.monotonic()
                 try:
                     async with self._dialer.connect(manual_ack=True) as connection:
+                        self._connection = connection
                         await self._serve(connection, executor)
                 except* Unavailable as group:
                     self._tell(CollectorEvent("disconnected", str(group.exceptions[0])))
@@ -177,7 +189,9 @@ class Collector:
             size += len(message.payload)
             if connection.waiting() and len(batch) < BATCH_MESSAGES and size < BATCH_BYTES:
                 continue
+            started_s = time.monotonic()
             outcomes = await loop.run_in_executor(executor, self.intake.process, batch)
+            self.on_batch(len(batch), time.monotonic() - started_s)
             for outcome in outcomes:
                 connection.acknowledge(outcome.message)
                 self._note(outcome)

@@ -83,6 +83,11 @@ class Doubts:
         """Give up the question that is out: its answer would come to a connection that is no more."""
         self._out = None
 
+    def unheard(self) -> None:
+        """Note that nobody heard the question that is out: it does not count as unanswered."""
+        self._out = None
+        self.unanswered = max(0, self.unanswered - 1)
+
     def clear(self, ids: Iterable[ChunkId]) -> None:
         """Note that chunks are not in the archive for sure."""
         self._missing.update(ids)

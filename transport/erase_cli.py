@@ -1,4 +1,4 @@
-"""Shell: the commands by which the archive's owner removes: `modicum archive expire` and `erase`."""
+"""Shell: the commands by which the archive's owner removes: `modicum archive expire`, `erase` and `shred`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def mount(archive_app: typer.Typer, open_archive: OpenArchive, read_private: Rea
     if not any(command.callback is expire for command in archive_app.registered_commands):
         archive_app.command("expire")(expire)
         archive_app.command("erase")(erase)
+        archive_app.command("shred")(shred)
 
 
 _open: OpenArchive
@@ -92,6 +93,35 @@ def erase(
     eraser = Eraser(store, lambda tombstone: NackCode.UNKNOWN_KEY)
     erased = eraser.carry_out(payload, parse_tombstone(payload))
     typer.echo(f"{erased:,} chunks of {device} were erased; a tombstone stands in their place")
+
+
+def shred(
+    archive: ArchiveArgument,
+    device: Annotated[str, typer.Argument(help="The device's pseudonym.")],
+    vault: Annotated[Path, typer.Option("--vault", help="The folder of the devices' archive keys.")],
+    devices: Annotated[
+        Path | None, typer.Option("--devices", help="The registry of devices. Default: ARCHIVE/.devices.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy a device's archive keys: nobody can ever read its chunks again, wherever copies of them lie."""
+    from transport import shredding
+    from transport.cli import DEVICES
+    from transport.keys_cli import open_registry, open_vault
+
+    store, keys = _open(archive), open_vault(vault)
+    plan = shredding.plan(store, open_registry(devices or archive / DEVICES), keys, device)
+    if not as_json:
+        typer.echo(shredding.describe(plan))
+    if plan.keys and not yes:
+        typer.confirm("Destroy them? There is no way back.", abort=True)
+    destroyed = shredding.carry_out(plan, keys)
+    typer.echo(
+        json.dumps(plan.to_answer())
+        if as_json
+        else f"destroyed: {destroyed} keys of {device}; copies of the vault have to forget them, too"
+    )
 
 
 def parse_target(text: str) -> tuple[str, list[Range] | None]:

@@ -255,6 +255,9 @@ class Exchange:
         try:
             if await self._connection.publish(self._topic, question.payload) == NO_SUBSCRIBER:
                 self._parts.totals.unheard = True
+                self._parts.doubts.unheard()
+                for chunk_id in question.asked:  # nobody was asked, so that nobody's silence is to be waited out
+                    self._parts.session.unheard(chunk_id, time.monotonic_ns(), 0.0)
         finally:
             self._look()
             self._account.meter.done(question)

@@ -85,7 +85,7 @@ class ExpiryLog:
     def lock(self) -> Handle:
         """Keep other processes from it until the handle is closed. Raises: Busy, OSError."""
         self._files.make_dir(self._folder)
-        return self._files.lock(self._folder / "lock")
+        return self._files.lock(self._folder / ".lock")
 
 
 class Archive(Protocol):

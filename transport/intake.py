@@ -167,7 +167,7 @@ class Intake:
                 outcomes.append(self._refuse(message, device, result.refused, why, chunk_id))
                 continue
             digest = result.sha256[:DIGEST_BYTES]
-            if digest != digest_of(message.payload):
+            if not result.new and digest != digest_of(message.payload):
                 why = "the archive holds something else under this id"
                 outcomes.append(self._refuse(message, device, NackCode.CONFLICT, why, chunk_id))
                 continue

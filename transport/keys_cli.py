@@ -69,7 +69,7 @@ def mount(keys: typer.Typer, read_private: ReadPrivate) -> None:
     """
     global _read_private
     _read_private = read_private
-    for command in (archive, answers, ca, cert, token, accept, ls, revoke, rotate, destroy):
+    for command in (archive, answers, ca, cert, token, accept, ls, revoke, rotate):
         keys.command()(command)
 
 
@@ -166,6 +166,7 @@ def token(
     vault: VaultOption = None,
     archive_key: ArchiveKeyOption = None,
     hours: Annotated[float, typer.Option("--hours", min=0.01, max=8760, help="How long it holds.")] = 72,
+    out: Annotated[Path | None, typer.Option("--out", help="Write it there, 0600, instead of printing it.")] = None,
     hybrid: HybridOption = False,
 ) -> None:
     """Print a one-time token, with which one person enrols one device: `modicum enrol`."""
@@ -174,7 +175,10 @@ def token(
 
     registrar = Registrar(RealFiles(), open_registry(devices), read_authority(authority), Offer())
     made = registrar.make_token(_sealing_key(vault, archive_key, hybrid=hybrid), hours=hours)
-    typer.echo(made.to_text())
+    if out is not None:
+        write(out, f"{made.to_text()}\n".encode())
+    else:
+        typer.echo(made.to_text())
     if sys.stdout.isatty():
         typer.echo(
             f"Give it to one person, over a channel that you trust. It serves once, within {hours:g} h.", err=True
@@ -273,24 +277,6 @@ def rotate(device: DeviceArgument, devices: DevicesOption, vault: NeededVault, h
 
     registry.change(device, edit)
     typer.echo(f"{device} is to seal for {public.key_id.hex()}; on it: modicum enrol --renew")
-
-
-def destroy(
-    device: DeviceArgument,
-    devices: DevicesOption,
-    vault: NeededVault,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Destroy a device's archive keys: nobody can ever open what it recorded, wherever copies of it lie."""
-    record, keys = open_registry(devices).get(device), open_vault(vault)
-    if record is None:
-        raise TransportError(f"device {device} is not enrolled: `modicum keys ls` shows who is")
-    here = [entry.key.key_id for entry in record.sealing if keys.has(entry.key.key_id)]
-    if here and not yes:
-        typer.confirm(f"Destroy {len(here)} keys of {device}? What was sealed for them is lost for ever.", abort=True)
-    for key_id in here:
-        keys.destroy(key_id)
-    typer.echo(f"destroyed: {len(here)} keys of {device}; backups of the vault have to forget them, too")
 
 
 def open_registry(folder: Path) -> Registry:

@@ -17,6 +17,7 @@ Not guaranteed: anything when the owner deletes the file or restores an old copy
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -85,7 +86,7 @@ class Ledger:
             synced: tells whether the system vouches for its wall clock now.
 
         Raises:
-            OSError: the file can be neither read nor written.
+            OSError: the file is there and cannot be read.
         """
         self._files, self._path, self._limits = files, path, limits
         self._boot, self._synced = boot, synced
@@ -112,7 +113,10 @@ class Ledger:
             budget.observe(moment)
             self.written_off_bytes = budget.write_off()
         self._budget = budget
-        self._rewrite()
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk: what it holds stands for no less; nothing is granted before it is written
+            self._rewrite()
 
     def _moment(self, wall_ns: int, mono_ns: int) -> Moment:
         return Moment(wall_ns, mono_ns, self._boot, self._synced())

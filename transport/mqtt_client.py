@@ -227,14 +227,13 @@ class Client(aiomqtt.Client):
                 self._write_on()
 
     def say_goodbye(self) -> None:
-        """Tell the broker that we leave."""
-        self.hand_limit = None
+        """Tell the broker that we leave, where nothing is held back that would have to go before."""
+        if self.held:
+            self.abort("what was held back is not sent")
+            return
         if self._socket is not None:
             sockets.drop_at_close(self._socket, False)
         self.paho.disconnect()
-        if self.held:
-            self.held = False
-            self._write_on()
 
     def send(self, topic: str, payload: bytes, qos: int) -> int:
         """Give paho a message; return its number.

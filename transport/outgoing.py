@@ -27,7 +27,7 @@ class Outgoing:
     Args:
         device: whose. outbox: the orders. spool: the chunks; None: there are none (any more).
         index: where it is noted what becomes of chunks; None: nowhere.
-        on_answer: called in the caller's thread when an order was answered.
+        on_answer: called in the caller's thread when an order was answered, with its number and what was said.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Outgoing:
         spool: Waiting | None = None,
         index: ChunkIndex | None = None,
         *,
-        on_answer: Callable[[], None] = lambda: None,
+        on_answer: Callable[[int, str], None] = lambda number, text: None,
     ) -> None:
         self.device = device
         self._outbox = outbox
@@ -94,10 +94,7 @@ class Outgoing:
 
     def ack(self, ids: Iterable[ChunkId]) -> list[Entry]:
         orders, chunks = _parted(ids)
-        for order in orders:
-            self._outbox.answer(order.seq, DONE, int(time.time()))
-        if orders:
-            self._on_answer()
+        self._answered(orders, DONE)
         if self._spool is None:
             return []
         freed = self._spool.ack(chunks)
@@ -108,11 +105,13 @@ class Outgoing:
 
     def refuse(self, ids: Iterable[ChunkId], reason: str) -> list[Gap]:
         orders, chunks = _parted(ids)
-        for order in orders:
-            self._outbox.answer(order.seq, f"refused: {reason}", int(time.time()))
-        if orders:
-            self._on_answer()
+        self._answered(orders, f"refused: {reason}")
         return [] if self._spool is None else self._spool.refuse(chunks, reason)
+
+    def _answered(self, orders: Iterable[ChunkId], text: str) -> None:
+        for order in orders:
+            self._outbox.answer(order.seq, text, int(time.time()))
+            self._on_answer(order.seq, text)
 
     def take_losses(self) -> list[Gap]:
         return [] if self._spool is None else self._spool.take_losses()

@@ -192,7 +192,8 @@ class Publisher:
                 why = ""
                 self.totals.unheard = False
                 try:
-                    await self._connect_and_send(chosen)
+                    # In a task of its own: before Python 3.13 a TaskGroup leaves a cancellation behind in the task that it ran in.
+                    await asyncio.create_task(self._connect_and_send(chosen), name="connection")
                 except QuotaExceeded as error:
                     _heed_cancellation()
                     room = error.left_bytes - self.settings.broker.connect_bound - MARGIN_BYTES

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from transport.fs import Files, read_file, replace_file
 from transport.registry import Registry
 
 TOKENS = ".tokens"
+TOKEN_FILE = re.compile(r"[0-9a-f]{16}\.json")
 MAX_TOKEN_BYTES = 16 * 1024
 TOKEN_HOURS = 72
 """How long a token holds by default: over a weekend."""
@@ -44,6 +46,10 @@ TOKEN_HOURS = 72
 RATE_S = 10.0
 BURST = 40
 """Requests that are looked at: each takes some ms (two signatures, a certificate, a file)."""
+
+AHEAD_S = 86_400
+KEPT_TOKENS_S = 30 * 86_400
+"""Tokens that have ended are forgotten after so long."""
 
 MAX_CERTIFICATES = 64
 """Of one device that are remembered, for revocation; they end by themselves."""
@@ -173,6 +179,7 @@ class Registrar:
         pin = fingerprint(self._require_authority().certificate)[:PIN_BYTES]
         token = Token(os.urandom(SEED_BYTES), pin)
         self._files.make_dir(self._tokens)
+        self._forget_old_tokens()
         self._store(StoredToken(token.key.public, self._now_s() + int(hours * 3600), archive_key))
         return token
 
@@ -244,6 +251,8 @@ class Registrar:
             return Decided("dropped", "a request that names a device's key and is not signed by it", request.device)
         if refusal is not None:
             return self._refuse(asked, "this device or its key is revoked: ask whoever runs the archive")
+        if request.made_s > self._now_s() + AHEAD_S:  # remembered, it would shut out what comes at the right time
+            return self._refuse(asked, "this machine's clock is more than a day ahead: set it, and try again")
         if request.made_s <= record.renewed_s:
             return self._refuse(
                 asked, "a newer request was answered already: look at this machine's clock, and try again"
@@ -307,6 +316,12 @@ class Registrar:
         if self._authority is None:
             raise BadEnrolment("there is no authority: `modicum keys ca` makes one, and --ca names it")
         return self._authority
+
+    def _forget_old_tokens(self) -> None:
+        for name in self._files.list_dir(self._tokens):
+            token = self._token(bytes.fromhex(name.removesuffix(".json"))) if TOKEN_FILE.fullmatch(name) else None
+            if token is not None and token.until_s + KEPT_TOKENS_S < self._now_s():
+                self._files.unlink(self._tokens / name)
 
     def _token(self, token_id: bytes) -> StoredToken | None:
         path = self._tokens / f"{token_id.hex()}.json"

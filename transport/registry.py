@@ -123,6 +123,23 @@ class Registry:
             return NackCode.BAD_SIGNATURE
         return None
 
+    def signature(self, chunk: bytes) -> str:
+        """Say what is wrong with an archived chunk's signature, "" when nothing is. Keys that have ended since count as well.
+
+        Raises:
+            CodecError: it is no whole chunk. BadRecord, Untrusted, OSError: as `check`.
+        """
+        header = parse_header(chunk)
+        record = self.get(header.chunk_id.device)
+        entry = record.find(header.signer_id) if record is not None else None
+        if entry is None:
+            return f"signed by key {header.signer_id.hex()}, which was never enrolled for this device"
+        try:
+            verify_chunk(chunk, entry.key)
+        except Corrupt:
+            return "its signature is false: it was put there by somebody else, or changed"
+        return ""
+
     def change(self, device: str, edit: Callable[[Device | None], Device]) -> Device:
         """Change a record, excluding other writers; return the new one.
 

@@ -38,6 +38,7 @@ class Segment:
         path, header: which. closed: nothing is appended any more. count: records. end: the append offset.
         live, live_bytes: records marked LIVE and their payload bytes. first_seq, last_seq: of its records (last_seq -1
         when empty). min_ready_ns, max_ready_ns: of its records. damaged_bytes: found unreadable when it was scanned.
+        rotten: those that were waiting and whose bytes the scan found damaged.
         ragged: something may lie behind `end`. to_repair: the page does not say what the scan found.
     """
 
@@ -58,6 +59,7 @@ class Segment:
         "path",
         "payload_bytes",
         "ragged",
+        "rotten",
         "seen_end",
         "to_repair",
     )
@@ -80,6 +82,7 @@ class Segment:
         self.min_ready_ns = 0
         self.max_ready_ns = 0
         self.damaged_bytes = 0
+        self.rotten: list[Record] = []
         self._records: list[Record] | None = []
 
     @property
@@ -146,6 +149,9 @@ class Segment:
         segment = cls(files, path, header)
         segment.damaged_bytes = damaged
         segment._index(records, size)
+        segment.rotten = [
+            record for record in records if record.mark is Mark.QUARANTINED and marks[record.header.slot] == Mark.LIVE
+        ]
         segment.closed = segment.to_repair = True
         return segment
 

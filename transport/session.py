@@ -146,6 +146,7 @@ class Session:
         self._deviation_s = 0.0
         self._fresh_turn = True
         self._closed_until_ns = 0
+        self._hesitant = False  # the archive could not take something: one at a time, until it takes one
         self._open = float(min(limits.first_window, limits.window))
         self.resends = 0
         self.unwelcome = ""
@@ -178,7 +179,7 @@ class Session:
         flying = [flight for flight in self._flights.values() if flight.phase is not Phase.PUT_OFF]
         if not flying:
             return True
-        if self.unwelcome:
+        if self.unwelcome or self._hesitant:
             return False
         total = sum(flight.size_bytes for flight in flying)
         return len(flying) < self._open and total + size_bytes <= self.limits.window_bytes
@@ -198,8 +199,6 @@ class Session:
         new = next((entry for entry in fresh if entry.chunk_id not in self._flights), None)
         if new is not None and not self.room(new.size_bytes):
             new = None
-        if again is not None and again.phase is Phase.PUT_OFF and not self.room(again.size_bytes):
-            again = None
         if new is not None and (again is None or self._fresh_turn):
             self._fresh_turn = False
             return new
@@ -315,7 +314,7 @@ class Session:
                 self._move(flight.chunk_id, "answered", by_digest.pop(digest))
                 archived.append(flight.chunk_id)
         if archived:
-            self.unwelcome, self._closed_until_ns = "", 0
+            self.unwelcome, self._hesitant, self._closed_until_ns = "", False, 0
             by_digest = {flight.digest: flight for flight in self._flights.values()}
         for nack in answer.nacks:
             flight = by_digest.pop(nack.digest, None)  # whoever answers may name a chunk twice: the first counts
@@ -328,6 +327,10 @@ class Session:
                 put_off.append(flight.chunk_id)
                 if nack.code in UNWELCOME:
                     self.unwelcome, self._closed_until_ns = UNWELCOME[nack.code], due_ns
+                elif (
+                    flight.attempts <= 1
+                ):  # the archive is in trouble, or it is this chunk: then the next time others go on
+                    self._hesitant, self._closed_until_ns = True, max(self._closed_until_ns, due_ns)
             else:
                 self._move(flight.chunk_id, "answered", flight)
                 refused.append((flight.chunk_id, nack.code.name.lower().replace("_", " ")))
@@ -345,8 +348,13 @@ class Session:
             self._flights[chunk_id] = replace(flight, phase=after)
 
     def _due(self, now_ns: int, min_value: int, max_bytes: int) -> Flight | None:
+        """Return the chunk to send again. One that is waited for has its place in the window; one that is put off needs one."""
         due = [
-            flight for flight in self._all_due(now_ns) if flight.value >= min_value and flight.size_bytes <= max_bytes
+            flight
+            for flight in self._all_due(now_ns)
+            if flight.value >= min_value
+            and flight.size_bytes <= max_bytes
+            and (flight.phase is Phase.WAITING or self.room(flight.size_bytes))
         ]
         return min(due, key=lambda flight: (flight.due_ns, flight.chunk_id), default=None)
 

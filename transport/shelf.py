@@ -15,8 +15,10 @@ from pathlib import Path
 from codec.model import ChunkId
 from transport import segment_format as layout
 from transport.fs import Files, Handle, Open, opened, read_exactly, write_all
+from transport.losses import Losses
 from transport.segment import Record, Segment, serial_of
 from transport.segment_format import Mark, SegmentHeader, State
+from transport.spooled import Gap
 
 LOADED_SEGMENTS = 16
 """Indexes kept in memory. One has at most 3904 records, so memory does not grow with the spool."""
@@ -25,15 +27,20 @@ BAD_FILES_KEPT = 4
 """Segments without a readable record are set aside under the name `*.bad`, at most this many."""
 
 
+def gap_of(record: Record, reason: str) -> Gap:
+    """Return the gap that a record leaves."""
+    return Gap(record.header.chunk_id, record.header.value, record.header.size_bytes, reason)
+
+
 class Shelf:
     """The segments of one folder. Not for several threads at once.
 
     Attributes:
-        device: whose. epoch, next_seq: of the next chunk. counters: what happened, by name.
+        device: whose. epoch, next_seq: of the next chunk. counters: what happened, by name. losses: what will not arrive.
     """
 
-    def __init__(self, files: Files, directory: Path, *, device: str, rng: random.Random) -> None:
-        """Open the folder.
+    def __init__(self, files: Files, directory: Path, *, device: str, rng: random.Random, loss_slots: int) -> None:
+        """Open the folder. loss_slots: of a new book of losses.
 
         Raises:
             OSError: it cannot be made or read, or its state not be written. Busy: another process holds it.
@@ -52,6 +59,7 @@ class Shelf:
         files.make_dir(directory)
         self._lock: Handle | None = files.lock(directory / "lock")
         try:
+            self.losses = Losses(files, directory / "losses", loss_slots, self.count)
             self._recover(rng)
         except BaseException:
             self._lock.close()
@@ -86,7 +94,11 @@ class Shelf:
 
     def disk_bytes(self) -> int:
         """Return what the files take."""
-        return 2 * layout.STATE_SLOT_BYTES + sum(segment.disk_bytes for segment in self._segments.values())
+        return (
+            2 * layout.STATE_SLOT_BYTES
+            + self.losses.disk_bytes
+            + sum(segment.disk_bytes for segment in self._segments.values())
+        )
 
     def segment_for(self, lane: int, chunk_id: ChunkId, size_bytes: int, segment_bytes: int) -> Segment:
         """Return a segment of the lane that takes a chunk, closing the one before if need be.
@@ -128,6 +140,16 @@ class Shelf:
                 with self.noted("read"):
                     found += [(segment, record) for record in self.load(segment) if record.header.chunk_id == chunk_id]
         return found
+
+    def waits(self, chunk_id: ChunkId) -> bool:
+        """Tell whether a copy of a chunk still waits; a write that failed half-way and a crash can leave two."""
+        return any(record.mark is Mark.LIVE for _, record in self.find(chunk_id))
+
+    def really_lost(self, lost: list[Gap]) -> list[Gap]:
+        """Return what is lost indeed, and strike out what waits still: the disk failed, or there is a second copy."""
+        waiting = [gap.chunk_id for gap in lost if self.waits(gap.chunk_id)]
+        self.losses.told(waiting)
+        return [gap for gap in lost if gap.chunk_id not in waiting]
 
     def tidy(self, segment: Segment) -> None:
         """Remove a closed segment without waiting chunks; on trouble it stays and is tried again later."""
@@ -199,6 +221,8 @@ class Shelf:
                 self._touch(segment)
         self._resume(rng, in_doubt)
         for segment in self.segments():
+            self.losses.note([gap_of(record, "damaged") for record in segment.rotten])
+            segment.rotten = []
             if segment.count == 0:
                 del self._segments[segment.header.serial]
                 self._set_aside(segment)

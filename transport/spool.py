@@ -8,6 +8,8 @@ Guarantees, given a disk that keeps what it reported as synced:
 * The files never take more than `limit_bytes`. What is dropped for that is returned, so that it becomes a gap record.
 * Acknowledging, forgetting and removing need no space: they work while the disk is full.
 * A damaged record costs itself: it is marked, counted and skipped. Opening never fails for what is in the files.
+* No hole in the sequence without a word: what is lost is in the book of losses (transport/losses.py) before it is lost, and
+  comes up at each opening until `told`. (Bytes so damaged that no id can be read in them begin a new epoch instead.)
 * `forget` overwrites the chunk's bytes. (What a file system or an SSD keeps of overwritten blocks is out of reach; the
   chunks are sealed for a key that this machine does not have.)
 
@@ -16,10 +18,11 @@ Write order, and what a crash after each step leaves:
 * put: record, sync (crash: a torn record, which fails its CRC: the id was never returned as stored) → return.
 * roll: summary into the old page, sync (crash: that segment is scanned at opening) → new page, sync, folder sync.
 * acknowledge: mark, sync (crash: sent again, and the archive discards the copy).
+* lose: the book of losses, sync (crash: it waits still, and is struck out at opening) → mark or remove → return → `told`.
 * remove: the next sequence number into the state file, sync → unlink, folder sync (crash: it is removed at opening).
 * forget: zeros, sync (crash: the record counts as damaged) → mark, sync → return.
 
-Files: `NNNNNNNN.seg` (transport/segment_format.py), `state` (two slots, written in turn, in place), `lock`. Values fall into
+Files: `NNNNNNNN.seg` (transport/segment_format.py), `state` (two slots, written in turn, in place), `losses`, `lock`. Values fall into
 eight lanes, each with its own segments, so that dropping the worthless frees whole files. An instance may be used from
 several threads; one process at a time holds the folder.
 """
@@ -37,20 +40,17 @@ from codec.model import DEVICE_PATTERN, ChunkId
 from transport import segment_format as layout
 from transport.errors import SpoolFull, StorageFailed, TooLarge
 from transport.fs import Files
+from transport.losses import slots_for
+from transport.room import Room
 from transport.segment import Record, Segment
 from transport.segment_format import Mark
-from transport.shelf import Shelf
+from transport.shelf import Shelf, gap_of
 from transport.spooled import ANY_SIZE, Entry, Gap, SpoolUsage, WhenFull
 
 __all__ = ["Entry", "Gap", "Spool", "SpoolUsage", "WhenFull"]
 
 MIN_LIMIT_BYTES = 1 << 20
 """Below this, pages and rolling would take most of the space."""
-
-MAX_SEGMENT_BYTES = 4 << 20
-MIN_SEGMENT_BYTES = 64 << 10
-SEGMENTS_IN_LIMIT = 32
-"""A segment is a 32nd of the limit: that is the granule in which room is made."""
 
 LANE_SHIFT = 5
 READY_BATCH = 64
@@ -64,15 +64,21 @@ class Spool:
     ) -> None:
         self.device = shelf.device
         self.limit_bytes = limit_bytes
-        self.when_full = when_full
-        self.min_free_bytes = min_free_bytes
-        self.segment_bytes = min(MAX_SEGMENT_BYTES, max(MIN_SEGMENT_BYTES, limit_bytes // SEGMENTS_IN_LIMIT))
+        self._room = Room(shelf, limit_bytes=limit_bytes, when_full=when_full, min_free_bytes=min_free_bytes)
         self._shelf = shelf
         self._guard = threading.RLock()
         self._unconfirmed: dict[ChunkId, int] = {}  # put failed after writing: id -> CRC of the bytes
         self._unerased: set[ChunkId] = set()  # forget failed half-way
         self._losses: list[Gap] = []
         self._listeners: list[Callable[[], None]] = []
+        self._recall_losses()
+
+    def _recall_losses(self) -> None:
+        """Take up what an earlier process lost and nobody told of; what waits after all was not lost."""
+        pending = self._shelf.losses.pending()
+        waiting = [gap.chunk_id for gap in pending if self._shelf.waits(gap.chunk_id)]
+        self._shelf.losses.told(waiting)
+        self._losses += [gap for gap in pending if gap.chunk_id not in waiting]
 
     # -- opening and closing
 
@@ -107,7 +113,13 @@ class Spool:
             raise ValueError(f"the spool's limit is at least {MIN_LIMIT_BYTES:,} bytes, not {limit_bytes:,}")
         policy = WhenFull(when_full)
         try:
-            shelf = Shelf(files, directory, device=device, rng=rng or random.SystemRandom())
+            shelf = Shelf(
+                files,
+                directory,
+                device=device,
+                rng=rng or random.SystemRandom(),
+                loss_slots=slots_for(limit_bytes),
+            )
         except OSError as error:
             raise _storage_failed("the spool cannot be opened", directory, error) from error
         return cls(shelf, limit_bytes=limit_bytes, when_full=policy, min_free_bytes=min_free_bytes)
@@ -164,8 +176,16 @@ class Spool:
             lane = value >> LANE_SHIFT
             gaps: list[Gap] = []
             try:
-                self._make_room(needed, lane, gaps)
-                self._append(chunk_id, chunk, value, ready_wall_ns, gaps)
+                self._room.make(needed, lane, gaps)
+                self._room.store(
+                    chunk_id,
+                    chunk,
+                    lane=lane,
+                    value=value,
+                    ready_wall_ns=ready_wall_ns,
+                    gaps=gaps,
+                    begun=lambda: self._unconfirmed.update({chunk_id: zlib.crc32(chunk)}),
+                )
             except SpoolFull:
                 self._losses.extend(gaps)
                 raise
@@ -173,10 +193,13 @@ class Spool:
                 self._losses.extend(gaps)
                 if not again and chunk_id in self._unconfirmed:
                     self._shelf.next_seq += 1
+                    self._shelf.losses.note([Gap(chunk_id, value, len(chunk), "lost")])  # unless it is put again
                 raise _storage_failed("the chunk could not be stored", self._shelf.directory, error) from error
             if not again:
                 self._shelf.next_seq += 1
             self._unconfirmed.pop(chunk_id, None)
+            if again:
+                self._shelf.losses.told([chunk_id])
         for listener in list(self._listeners):
             listener()
         return gaps
@@ -191,9 +214,10 @@ class Spool:
 
     def refuse(self, ids: Iterable[ChunkId], reason: str) -> list[Gap]:
         """Give up chunks that the collector will never take, and return them as gaps."""
-        refused = self._settle(ids, Mark.QUARANTINED)
+        why = f"refused: {reason}"
+        refused = self._settle(ids, Mark.QUARANTINED, why)
         self._shelf.count("refused", len(refused))
-        return [_gap(record, f"refused: {reason}") for record in refused]
+        return [gap_of(record, why) for record in refused]
 
     def forget(self, which: Collection[ChunkId] | Callable[[Entry], bool]) -> list[Gap]:
         """Erase chunks: overwrite their bytes and mark them, also those that were sent and still lie in the files.
@@ -240,10 +264,12 @@ class Spool:
         waiting = [record for record in records if record.mark is Mark.LIVE]
         ids = {record.header.chunk_id for record in records}
         self._unerased |= ids
+        lost = [gap_of(record, "forgotten") for record in waiting]
+        self._shelf.losses.note(lost)
         try:
             segment.erase(records)
         finally:  # also when it failed, none of them is sent any more
-            gaps += [_gap(record, "forgotten") for record in waiting if not self._waits(record.header.chunk_id)]
+            gaps += self._shelf.really_lost(lost)
         self._unerased -= ids
 
     def expire(self, before_wall_ns: int) -> list[Gap]:
@@ -254,10 +280,10 @@ class Spool:
                 if segment.live and segment.min_ready_ns < before_wall_ns:
                     old: list[Record] = []
                     with self._shelf.noted("expire"):
-                        found = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
-                        segment.mark(found, Mark.DROPPED, only_on_disk=True)
-                        old = found
-                    gaps += [_gap(record, "expired") for record in old if not self._waits(record.header.chunk_id)]
+                        old = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
+                        self._shelf.losses.note(gap_of(record, "expired") for record in old)
+                        segment.mark(old, Mark.DROPPED, only_on_disk=True)
+                    gaps += self._shelf.really_lost([gap_of(record, "expired") for record in old])
                     self._shelf.tidy(segment)
             self._shelf.count("expired", len(gaps))
         return gaps
@@ -332,10 +358,12 @@ class Spool:
                     raise _storage_failed("a chunk could not be read", segment.path, error) from error
                 if payload is not None:
                     return payload
+                gap = gap_of(record, "damaged")
+                self._shelf.losses.note([gap])
                 with self._shelf.noted("mark"):
                     segment.mark([record], Mark.QUARANTINED)
                 self._shelf.count("quarantined")
-                self._losses.append(_gap(record, "damaged"))
+                self._losses.append(gap)
         return None
 
     def entries(self) -> Iterator[Entry]:
@@ -349,8 +377,14 @@ class Spool:
                     found = [_entry(record) for record in self._shelf.live(segment)]
             yield from found
 
+    def told(self, ids: Iterable[ChunkId]) -> None:
+        """Note that what tells of these losses is stored: until then, each opening brings them up again."""
+        with self._guard:
+            self._shelf.losses.told(ids)
+
     def take_losses(self) -> list[Gap]:
-        """Return, once, what was found damaged (or dropped in vain) since the last call: to be recorded as gaps."""
+        """Return, once, what was found damaged (or dropped in vain) since the last call, and what an earlier process lost
+        and nobody told of: to be recorded as gaps."""
         with self._guard:
             losses, self._losses = self._losses, []
         return losses
@@ -373,93 +407,8 @@ class Spool:
 
     # -- inside
 
-    def _append(self, chunk_id: ChunkId, chunk: bytes, value: int, ready_wall_ns: int, gaps: list[Gap]) -> None:
-        """Store into the lane's segment; on trouble once more in a new one.
-
-        A disk that others have filled is no reason to give up chunks for their like: it may have room again in a minute,
-        and the caller can wait. Only what is worth less (where `when_full` goes by value) makes room then.
-        """
-        lane = value >> LANE_SHIFT
-        troubles = 0
-        while True:
-            try:
-                segment = self._shelf.segment_for(lane, chunk_id, len(chunk), self.segment_bytes)
-                self._unconfirmed[chunk_id] = zlib.crc32(chunk)
-                segment.append(chunk_id, chunk, value=value, ready_wall_ns=ready_wall_ns)
-            except OSError as error:
-                self._shelf.count("failed-writes")
-                victim = self._worth_less(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-                if victim is not None:
-                    self._drop(victim, gaps)
-                    continue
-                troubles += 1
-                if troubles == 2:
-                    raise
-            else:
-                return
-
-    def _make_room(self, needed: int, lane: int, gaps: list[Gap]) -> None:
-        """Drop until `needed` bytes (and a page) fit, as `when_full` says, adding to `gaps`."""
-        needed += layout.PAGE_BYTES
-        while self._shelf.disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
-            victim = self._victim(lane)
-            if victim is None:
-                self._shelf.count("full")
-                raise SpoolFull(needed_bytes=needed, limit_bytes=self.limit_bytes)
-            self._drop(victim, gaps)
-
-    def _disk_is_short(self, needed: int) -> bool:
-        if self.min_free_bytes <= 0:
-            return False
-        try:
-            return self._shelf.files.free_bytes(self._shelf.directory) < self.min_free_bytes + needed
-        except OSError:
-            return False
-
-    def _dead(self) -> Segment | None:
-        """Return a segment in which nothing lives and whose end would free something, or None."""
-        return next((s for s in self._shelf.segments() if not s.live and s.disk_bytes > layout.PAGE_BYTES), None)
-
-    def _worth_less(self, lane: int) -> Segment | None:
-        """Return the segment to give up for a chunk of this lane when the disk is full, or None."""
-        victim = self._victim(lane - 1) if self.when_full is WhenFull.DROP_LOWEST_VALUE else None
-        return victim or self._dead()
-
-    def _victim(self, lane: int) -> Segment | None:
-        """Return the segment to give up for a chunk of this lane, or None when there is none."""
-        segments = self._shelf.segments()
-        dead = self._dead()
-        if dead is not None or self.when_full is WhenFull.PAUSE:
-            return dead
-        alive = [segment for segment in segments if segment.live]
-        if self.when_full is WhenFull.DROP_OLDEST:
-            return alive[0] if alive else None
-        lower = [segment for segment in alive if segment.header.lane <= lane]
-        return min(lower, key=lambda segment: (segment.header.lane, segment.header.serial), default=None)
-
-    def _drop(self, segment: Segment, gaps: list[Gap]) -> None:
-        """Remove a segment with all that is in it, adding that to `gaps`.
-
-        Raises:
-            OSError: what is still there is no gap.
-        """
-        lost: list[Gap] = []
-        with self._shelf.noted("drop"):
-            lost = [_gap(record, "spool-full") for record in self._shelf.live(segment)]
-        try:
-            self._shelf.remove(segment)
-        finally:
-            if segment not in self._shelf.segments():
-                gone = [gap for gap in lost if not self._waits(gap.chunk_id)]
-                self._shelf.count("dropped", len(gone))
-                gaps += gone
-
-    def _waits(self, chunk_id: ChunkId) -> bool:
-        """Tell whether a copy of a chunk still waits; a write that failed half-way and a crash can leave two."""
-        return any(record.mark is Mark.LIVE for _, record in self._shelf.find(chunk_id))
-
-    def _settle(self, ids: Iterable[ChunkId], mark: Mark) -> list[Record]:
-        """Mark waiting records (all copies of them); return one for each id."""
+    def _settle(self, ids: Iterable[ChunkId], mark: Mark, loss: str | None = None) -> list[Record]:
+        """Mark waiting records (all copies of them); return one for each id. loss: why they are lost, if they are."""
         settled: dict[ChunkId, Record] = {}
         by_segment: dict[int, tuple[Segment, list[Record]]] = {}
         with self._guard:
@@ -471,6 +420,8 @@ class Spool:
                     ):
                         by_segment.setdefault(segment.header.serial, (segment, []))[1].append(record)
                         settled[chunk_id] = record
+            if loss is not None:
+                self._shelf.losses.note(gap_of(record, loss) for record in settled.values())
             for segment, records in by_segment.values():
                 with self._shelf.noted("mark"):
                     segment.mark(records, mark)
@@ -481,10 +432,6 @@ class Spool:
 def _entry(record: Record) -> Entry:
     header = record.header
     return Entry(header.chunk_id, header.value, header.ready_wall_ns, header.size_bytes)
-
-
-def _gap(record: Record, reason: str) -> Gap:
-    return Gap(record.header.chunk_id, record.header.value, record.header.size_bytes, reason)
 
 
 def _storage_failed(what: str, path: Path, error: OSError) -> StorageFailed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from codec.errors import CodecError
@@ -38,6 +38,7 @@ class Tombstones:
         self._files = files
         self._folder = root / FOLDER
         self._open = self._folder / OPEN
+        self._folders: dict[str, Path] = {}
         self._cache: dict[str, tuple[tuple[str, ...], tuple[Tombstone, ...]]] = {}
 
     def lock(self) -> Handle:
@@ -48,7 +49,7 @@ class Tombstones:
         """
         self._files.make_dir(self._open)
         self._files.sync_dir(self._folder.parent)
-        return self._files.lock(self._folder / "lock")
+        return self._files.lock(self._folder / ".lock")
 
     def keep(self, data: bytes, tombstone: Tombstone) -> str:
         """Keep a tombstone, and note that it is being carried out. Call it under `lock`.
@@ -120,16 +121,14 @@ class Tombstones:
         """Tell whether a chunk is to be no more. Raises: as `of`."""
         return any(tombstone.covers(chunk_id) for tombstone in self.of(chunk_id.device))
 
-    def devices(self) -> Iterable[str]:
-        """Return the devices that have tombstones."""
-        try:
-            return [name for name in self._files.list_dir(self._folder) if DEVICE_PATTERN.fullmatch(name)]
-        except FileNotFoundError:
-            return []
-
     def _names(self, device: str) -> tuple[str, ...]:
+        folder = self._folders.get(device)
+        if folder is None:
+            if len(self._folders) >= DEVICES_IN_MEMORY:
+                self._folders.clear()
+            folder = self._folders[device] = self._folder / device  # kept: it is asked for twice a chunk
         try:
-            found = self._files.list_dir(self._folder / device)
+            found = self._files.list_dir(folder)
         except FileNotFoundError:
             return ()
         except OSError as error:

@@ -55,11 +55,18 @@ class Report:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"is_sound": self.is_sound}
 
 
-def verify(store: Store, private: KeyRing, *, progress: Progress = lambda done, of: None) -> Report:
+def verify(
+    store: Store,
+    private: KeyRing,
+    *,
+    progress: Progress = lambda done, of: None,
+    signature: Callable[[bytes], str] = lambda chunk: "",
+) -> Report:
     """Decode everything, and look for holes in the sequences.
 
     Args:
         store: the archive. private: its key. progress: see there.
+        signature: given a chunk, says what is wrong with its signature, "": nothing (transport.registry.Registry.signature).
 
     Raises:
         Denied: not one chunk is sealed for this key.
@@ -70,7 +77,7 @@ def verify(store: Store, private: KeyRing, *, progress: Progress = lambda done, 
     explained: dict[tuple[str, int], list[Range]] = {}
     for done, chunk_id in enumerate(chunk_ids, 1):
         try:
-            _verify_chunk(store.get(chunk_id), chunk_id, private, report, explained)
+            _verify_chunk(store.get(chunk_id), chunk_id, private, report, explained, signature)
         except Missing:  # erased since the archive was listed
             continue
         except Denied as error:
@@ -100,6 +107,7 @@ def _verify_chunk(
     private: KeyRing,
     report: Report,
     explained: dict[tuple[str, int], list[Range]],
+    signature: Callable[[bytes], str],
 ) -> None:
     from codec.chunk import decode_body, open_chunk
 
@@ -107,6 +115,8 @@ def _verify_chunk(
     if header.chunk_id != chunk_id:
         report.problems.append(f"{chunk_id}: holds chunk {header.chunk_id}")
         return
+    if why := signature(data):
+        report.problems.append(f"{chunk_id}: {why}")
     recording = Recording(header, decode_body(body_bytes))
     for event in recording.events():
         if isinstance(event, Row):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from capture.review.copies import Copies, Copy
-from capture.review.film import Films, Shot
+from capture.review.film import Films
 from capture.review.moments import Outline, joined, outline
 from codec.chunk import decode_body, open_chunk
 from codec.errors import CodecError
 from codec.meta import decode_meta
 from codec.model import PointerKind
+from codec.picture import Listed
 from codec.rows import decode_rows
 from codec.seal import ArchivePrivateKey
 from codec.sections import SectionFlag, SectionKind, decode_sections
@@ -110,7 +111,7 @@ class Library:
             "lossy": list(body.meta.lossy),
         }
 
-    def shots(self, wanted: Id) -> tuple[int, list[Shot]]:
+    def shots(self, wanted: Id) -> tuple[int, list[Listed]]:
         """Return the wall ms that a chunk's frames count from, and its frames. Raises: as `events`."""
         item = self._find(wanted)
         return item.start_ms, self._films.shots(item.copy.name)

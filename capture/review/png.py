@@ -33,21 +33,21 @@ def to_png(pixels: npt.NDArray[np.uint8], *, level: int = QUICK) -> bytes:
 
 
 def shrink(pixels: npt.NDArray[np.uint8], width_px: int) -> npt.NDArray[np.uint8]:
-    """Return a smaller picture: each pixel the mean of a block; about `width_px` wide and no wider than before.
+    """Return a smaller picture, about `width_px` wide and no wider than before; each pixel the mean of four of its block's.
+
+    All of a block's would look little better, and take ten times as long.
 
     Args:
         pixels: uint8, shape (H, W, 3 or 4). width_px: wanted, 1 or more.
     """
     height, width = pixels.shape[:2]
     factor = max(1, min(width // width_px, height))
-    rows, columns = height // factor, width // factor
-    cut = pixels[: rows * factor, : columns * factor, :3]
-    total = np.zeros((rows, columns, 3), np.uint32)
-    # Summing strided views is some times faster than a mean over two axes of a reshaped picture.
-    for down in range(factor):
-        for right in range(factor):
-            total += cut[down::factor, right::factor]
-    mean: npt.NDArray[np.uint8] = (total // (factor * factor)).astype(np.uint8)
+    half = factor // 2
+    cut = pixels[: height // factor * factor, : width // factor * factor, :3]
+    total = cut[::factor, ::factor].astype(np.uint16)
+    for down, right in ((half, 0), (0, half), (half, half)):
+        total += cut[down::factor, right::factor]
+    mean: npt.NDArray[np.uint8] = (total // 4).astype(np.uint8)
     return mean
 
 

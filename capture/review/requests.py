@@ -66,11 +66,10 @@ class ReviewRequests:
             found = await asyncio.to_thread(look)
         except Exception as error:  # the disk's and the transport's
             raise CaptureError(f"what waits on this machine cannot be told: {error}") from error
-        usage, power, reel = agent.usage.current(), agent.power.current(), agent.camera.reel
-        opened_ms = [t_ms for t_ms in (agent.recorder.opened_ms, reel.t0_ms if reel else None) if t_ms is not None]
+        usage, power = agent.usage.current(), agent.power.current()
         return found | {
             "device": agent.device,
-            "open_wall_ms": _wall_ms(agent, min(opened_ms)) if opened_ms else None,
+            "open_wall_ms": open_since_ms(agent),
             "cost": {
                 "cpu_s": time.process_time(),
                 "running_s": time.time() - agent.started_wall_s,
@@ -144,6 +143,13 @@ def ids_of(request: Mapping[str, Any]) -> set[tuple[int, int]]:
             raise CaptureError(f"{pair!r} is no pair of epoch and sequence")
         ids.add((pair[0], pair[1]))
     return ids
+
+
+def open_since_ms(agent: Agent) -> int | None:
+    """Return since when (wall ms) something is open that is in no chunk yet; None: nothing is."""
+    reel = agent.camera.reel
+    opened_ms = [t_ms for t_ms in (agent.recorder.opened_ms, reel.t0_ms if reel else None) if t_ms is not None]
+    return _wall_ms(agent, min(opened_ms)) if opened_ms else None
 
 
 def _wall_ms(agent: Agent, t_ms: int) -> int:

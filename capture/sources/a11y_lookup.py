@@ -1,6 +1,6 @@
 """Source: what an object of an application's interface is: role, name, place, bounds; what lies at a point; a page's host.
 
-Guarantees: an answer within LOOKUP_S or none; no tree is ever walked: an object is asked about itself and its parent, a
+Guarantees: an answer within LOOKUP_S or none, asked for at most six times in a second; no tree is ever walked: an object is asked about itself and its parent, a
 point is followed down, a document up. An application that keeps not answering is left alone for a while (Breaker).
 Nothing is kept of what was looked up.
 """
@@ -8,8 +8,9 @@ Nothing is kept of what was looked up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,11 @@ from capture.sources.dbus import PROPERTIES
 LOOKUP_S = 0.05
 """An application in a good mood answers in 1 ms; one that doesn't in 50 is busy, and must not be kept busier."""
 
+PAUSES_S = (0.0, 0.03, 0.06, 0.12, 0.25, 0.25)
+"""Before each look at what did not answer: an application that opens a menu is busy for 100 ms, on a busy machine for more."""
+
 COMPONENT, DOCUMENT, TABLE = "org.a11y.atspi.Component", "org.a11y.atspi.Document", "org.a11y.atspi.Table"
+COLLECTION, CANONICAL, MATCH_ALL, FOCUSED = "org.a11y.atspi.Collection", 1, 1, 12
 SCREEN = 0  # coordinates of the whole display
 MAX_DEPTH = 16
 MAX_CLIMB = 40
@@ -50,39 +55,61 @@ class Lookup:
 
     async def element(self, app: str, path: str) -> Found | None:
         """Describe an object; None when the application doesn't in time."""
-        found: Found | None = await self._bounded(app, self._element(app, path))
+        found: Found | None = await self._bounded(app, lambda: self._element(app, path))
         return found
 
     async def at_point(self, app: str, frame: str, x: int, y: int) -> Found | None:
         """Describe the innermost object of a window at a point of the display."""
-        found: Found | None = await self._bounded(app, self._at_point(app, frame, x, y))
+        found: Found | None = await self._bounded(app, lambda: self._at_point(app, frame, x, y))
         return found
 
     async def frames(self, app: str) -> list[str]:
         """Return the paths of an application's windows."""
-        answer = await self._bounded(app, self._call(app, ROOT, ACCESSIBLE, "GetChildren"))
+        answer = await self._bounded(app, lambda: self._call(app, ROOT, ACCESSIBLE, "GetChildren"))
         return [path for path in map(path_of, answer[0]) if path] if answer else []
+
+    async def focused(self, app: str, frame: str) -> str | None:
+        """Return the object of a window that has the focus; None when none has, or the application doesn't tell in time."""
+        wanted = [[1 << FOCUSED, 0], MATCH_ALL, {}, MATCH_ALL, [0, 0, 0, 0], MATCH_ALL, [], MATCH_ALL, False]
+        try:
+            async with asyncio.timeout(4 * LOOKUP_S):
+                answer = await self._call(
+                    app, frame, COLLECTION, "GetMatches", "(aiia{ss}iaiiasib)uib", [wanted, CANONICAL, 1, True]
+                )
+        except TimeoutError:
+            return None
+        found = [path for path in map(path_of, answer[0]) if path] if answer else []
+        return found[0] if found else None
+
+    async def name(self, app: str, path: str) -> str | None:
+        """Return an object's whole name; None when the application doesn't tell it in time."""
+        try:
+            async with asyncio.timeout(4 * LOOKUP_S):
+                name = await self._property(app, path, ACCESSIBLE, "Name")
+        except TimeoutError:
+            return None
+        return None if name is None else str(name).strip()
 
     async def document_host(self, app: str, frame: str) -> str | None:
         """Return the host of the document in front of a browser's window; "" for one without (a local file); None: unknown."""
-        url = await self._bounded(app, self._document_url(app, frame))
+        url = await self._bounded(app, lambda: self._document_url(app, frame))
         return None if url is None else (urlsplit(url).hostname or "")
 
-    async def _bounded(self, app: str, work: Any) -> Any:
-        now_ns = time.monotonic_ns()
-        if not self._breaker.permits(app, now_ns):
-            work.close()
-            return None
-        self.asked += 1
-        try:
-            async with asyncio.timeout(LOOKUP_S):
-                found = await work
-        except TimeoutError:
+    async def _bounded(self, app: str, look: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Look, each time for LOOKUP_S at most, until there is an answer; never while the breaker is open."""
+        for pause_s in PAUSES_S:
+            await asyncio.sleep(pause_s)
+            if not self._breaker.permits(app, time.monotonic_ns()):
+                return None
+            self.asked += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKUP_S):
+                    found = await look()
+                self._breaker.worked(app)
+                return found
             self.late += 1
-            self._breaker.failed(app, time.monotonic_ns())
-            return None
-        self._breaker.worked(app)
-        return found
+        self._breaker.failed(app, time.monotonic_ns())
+        return None
 
     async def _call(self, app: str, path: str, interface: str, member: str, *how: Any) -> list[Any] | None:
         bus = self._accessibility.bus
@@ -156,7 +183,7 @@ class Lookup:
 
     async def document_above(self, app: str, path: str) -> str | None:
         """Return the host of the document that an object lies in; None: in none, or it doesn't say."""
-        url = await self._bounded(app, self._climb(app, path))
+        url = await self._bounded(app, lambda: self._climb(app, path))
         return None if url is None else (urlsplit(url).hostname or "")
 
     async def _climb(self, app: str, path: str) -> str | None:

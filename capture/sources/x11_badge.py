@@ -45,7 +45,7 @@ class Badge:
     def __init__(self, display: str, *, lost: Callable[[], None]) -> None:
         self._display = display
         self._lost = lost
-        self._state = "recording"
+        self._state = "suspended"
         self._connection: Any = None
         self._raised_s = 0.0
         self._raise_timer: asyncio.TimerHandle | None = None

@@ -17,7 +17,8 @@ from capture.sources import x11
 
 LOCK, MOD2 = 1 << 1, 1 << 4
 """CapsLock; NumLock, on every keyboard map in use."""
-GRAB_ASYNC = 1
+REPEATED_MS = 2
+"""A key that is held is told as released and pressed again at the same time: no finger does that."""
 
 
 class KeyGrab:
@@ -32,6 +33,8 @@ class KeyGrab:
         self._shortcut = shortcut
         self._pressed = pressed
         self._connection: Any = None
+        self._keycode = 0
+        self._released_ms = -1 << 33
 
     def start(self) -> str | None:
         """Take the key; return None, or why not."""
@@ -43,6 +46,7 @@ class KeyGrab:
         if keycode is None:
             self.stop()
             return f"this keyboard has no key for {self._shortcut.text}"
+        self._keycode = keycode
         root = self._connection.get_setup().roots[self._connection.pref_screen].root
         for locks in itertools.product((0, LOCK), (0, MOD2)):
             modifiers = self._shortcut.modifiers | sum(locks)
@@ -53,9 +57,14 @@ class KeyGrab:
         return None
 
     def _on_readable(self) -> None:
+        # While the key is held, the server sends us every other key as well.
         try:
-            for name, _ in x11.events_of(self._connection):
-                if name == "KeyPressEvent":
+            for name, event in x11.events_of(self._connection):
+                if name not in ("KeyPressEvent", "KeyReleaseEvent") or event.detail != self._keycode:
+                    continue
+                if name == "KeyReleaseEvent":
+                    self._released_ms = event.time
+                elif not 0 <= event.time - self._released_ms <= REPEATED_MS:
                     self._pressed()
         except x11.ServerGone:
             self.stop()  # the desktop's source says it

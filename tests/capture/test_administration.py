@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -154,3 +155,10 @@ def test_the_usual_policy_counts_even_when_another_is_given(tmp_path: Path) -> N
     usual.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="nothing is recorded"):
         effective(config, None, usual=usual)
+
+
+def test_the_example_is_valid_and_has_every_key() -> None:
+    text = (Path(__file__).resolve().parents[2] / "deploy" / "policy.example.toml").read_text(encoding="utf-8")
+    parse_administration(text, source="example")
+    found = {f"{section}.{key}" for section, table in tomllib.loads(text).items() for key in table}
+    assert found == {key for key in keys_of(Administration) if "." in key}

@@ -283,7 +283,7 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "spool.when_full": ('[spool]\nwhen_full = "pause"', lambda t: parse_config(t).spool.when_full is WhenFull.PAUSE),
     "review.keep": ('[review]\nkeep = "3 days"', lambda t: bounds_of(parse_config(t)).keep_s == 3 * 86_400),
     "review.limit": ('[review]\nlimit = "1 MB"', lambda t: bounds_of(parse_config(t)).limit_bytes == 1_000_000),
-    "broker.host": ('[broker]\nhost = "b.example"', lambda t: parse_config(t).broker.host == "b.example"),
+    "broker.host": ('[broker]\nhost = "b.example"\ntls = true', lambda t: parse_config(t).broker.host == "b.example"),
     "broker.port": ("[broker]\nport = 8883", lambda t: parse_config(t).broker.port == 8883),
     "broker.tls": ("[broker]\ntls = true", lambda t: parse_config(t).broker.tls),
     "broker.ca": ('[broker]\ntls = true\nca = "c"', lambda t: parse_config(t).broker.ca == "c"),
@@ -359,3 +359,11 @@ def test_what_the_configuration_means_is_said_in_figures() -> None:
     measured = Rates.learned(governor.to_state())
     assert "At today's rates, with 4.0 h of activity a day" in describe(config, measured)
     assert Rates.learned({"habits": 3}) == Rates.typical() or not Rates.learned({"habits": 3}).measured
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "localhost", "::1"])
+def test_only_this_machine_is_spoken_to_in_clear(host: str) -> None:
+    assert parse_config(f'[broker]\nhost = "{host}"').broker.host == host
+    for other in (f"{host}.example.org", "192.168.1.2", "broker"):
+        with pytest.raises(ConfigError, match="TLS only"):
+            parse_config(f'[broker]\nhost = "{other}"')

@@ -139,7 +139,7 @@ def test_what_narrows_is_not_asked_again_and_the_accepted_notice_stays_in_force(
         ('region = "EU"', "", "where it is kept"),
         ('day = "40 MB"', 'day = "41 MB"', "bytes a day"),
         ("[budget]\n", '[capture]\nhold_back = "5 min"\n[budget]\n', "how long it stays here first"),
-        ("[budget]\n", '[broker]\nhost = "example.org"\n[budget]\n', "where it is sent"),
+        ("[budget]\n", '[broker]\nhost = "example.org"\ntls = true\n[budget]\n', "where it is sent"),
         ('"the laboratory"', '"everybody"', "who can read it"),
         ("[budget]\n", '[budget.roaming]\nsend = "all"\n[budget]\n', "what is sent over which networks"),
         ("[consent]\n", '[consent]\npurposes = ["computer-use-evaluation"]\n', "purposes"),

@@ -12,7 +12,7 @@ from transport.limits import Span as LimitSpan
 
 def test_a_declared_network_goes_before_what_the_system_says() -> None:
     networks = '[budget.networks]\n"My Phone" = "metered"\nHome = "unmetered"\n'
-    config = parse_config(networks + '[broker]\nhost = "broker.example"\n')
+    config = parse_config(networks + '[broker]\nhost = "broker.example"\ntls = true\n')
     assert link_class(config, "unmetered", "my phone") == "metered"
     assert link_class(config, "unknown", "HOME") == "unmetered"
     assert link_class(config, "roaming", "elsewhere") == "roaming"

@@ -17,13 +17,15 @@ FACTS = Facts(
     config="/home/a/100% mine.toml",
     consent="/home/a/.local/state/modicum/consent.json",
     writable=("/home/a/.local/state/modicum", "/run/user/1000/modicum"),
+    farewell="/home/a/.local/state/modicum/farewell",
 )
 
 
 def test_the_unit_says_what_it_runs_and_when() -> None:
     unit = systemd_unit(FACTS)
     assert 'ExecStart="/opt/with space/modicum" run --config "/home/a/100%% mine.toml"\n' in unit
-    assert "ConditionPathExists=/home/a/.local/state/modicum/consent.json\n" in unit
+    assert "ConditionPathExists=|/home/a/.local/state/modicum/consent.json\n" in unit
+    assert "ConditionPathExists=|/home/a/.local/state/modicum/farewell\n" in unit
     assert "Type=notify" in unit
     assert "NoNewPrivileges=yes" in unit
     for line in unit.splitlines():

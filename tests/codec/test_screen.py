@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.errors import Truncated
+from codec.errors import CodecError, Truncated
 from codec.model import Frame
-from codec.screen import Effort, ScreenEncoder, decode_frames
+from codec.screen import Effort, ScreenEncoder, decode_frames, list_frames
 
 
 def picture(width_px: int, height_px: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -146,3 +146,18 @@ def test_a_photograph_is_lossy_once_and_never_drifts(effort: Effort) -> None:
     ]
     assert max(errors) < 6
     assert errors[-1] <= errors[0] + 0.5
+
+
+def test_frames_are_listed_without_decoding_them() -> None:
+    encoder = ScreenEncoder(effort=Effort.FAST)
+    rng = np.random.default_rng(5)
+    for number, (height, width) in enumerate([(40, 60), (40, 60), (70, 50), (40, 60)]):
+        encoder.add(Frame(number * 700, rng.integers(0, 256, (height, width, 4), np.uint8), number % 2))
+    section = encoder.finish()
+    decoded = [(f.t_ms, f.pixels.shape[1], f.pixels.shape[0], f.screen) for f in decode_frames(section)]
+    assert [(f.t_ms, f.width_px, f.height_px, f.screen) for f in list_frames(section)] == decoded
+    assert len(decoded) == 4
+    assert list(list_frames(b"")) == []
+    for cut in range(1, len(section), 97):
+        with pytest.raises(CodecError):
+            list(list_frames(section[:cut]))

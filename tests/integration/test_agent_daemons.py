@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +22,7 @@ import pytest
 from dbus_fast import Variant
 
 from capture.agent import Agent
+from capture.sources import usage
 from capture.sources.dbus import SESSION, SYSTEM, Bus
 from capture.sources.network import MANAGER, MONITOR, PORTAL, PORTAL_PATH
 from capture.sources.power import (
@@ -41,15 +43,20 @@ from tests.x11_display import need, x_server
 pytestmark = pytest.mark.x11
 
 PATIENCE_S = 10.0
+FLAPPING_S = 20 if int(os.environ.get("MODICUM_SOAK", "1")) < 2 else 190
+"""tests/capture/test_governor.py flaps everything for hours of the governor's clock; this is the real thing, for minutes in a soak."""
 CONFIG = f"""
 [scope]
 allow = ["xterm"]
 [energy]
-cpu_mains = "100 %"
-cpu_battery = "60 %"   # the tests' own work counts as the agent's here: it must not be what decides
+cpu_mains = "100 %"   # the tests' own work counts as the agent's here: it must not be what decides
+cpu_battery = "4 %"    # and so a screenshot every 2 s is for mains only
 wakeups_s = 1000
+[budget]
+month = "1000 TB"
 [broker]
 host = "broker.invalid"
+tls = true
 port = {LOCAL_BROKER_PORT}
 """
 Record = Callable[[str, object], None]
@@ -122,14 +129,14 @@ async def test_the_plan_follows_the_real_upower(
     battery = Battery()
     try:
         async with bus_with(UPOWER), watched(tmp_path, record_testsuite_property) as it:
-            await it.follows("started", plan="a screenshot every", because="on mains")
+            await it.follows("started", plan="a screenshot every 2 s", because="on mains")
             for what, line, plan, because, but_not in (
-                ("unplugged", "mains 0", "packed quickly", "on battery, 80 %", "small"),
+                ("unplugged", "mains 0", "a screenshot every", "on battery, 80 %", "every 2 s"),
                 ("at 40 %", "battery 40", "a screenshot every", "on battery, 40 %", "\n"),
                 ("at 29 %", "battery 29", "all events", "the battery is below 30 %: no screenshots", "screenshot"),
                 ("at 9 %", "battery 9", "nothing", "the battery is at 9 %: below 10 % nothing is recorded", "events,"),
                 ("at 12 %", "battery 12", "nothing", "below 10 % nothing is recorded", "events,"),  # a band, not a line
-                ("plugged in", "mains 1", "a screenshot every", "on mains", "\n"),
+                ("plugged in", "mains 1", "a screenshot every", "on mains", "nothing"),
             ):
                 it.clock.skip()
                 began = time.monotonic()
@@ -287,11 +294,12 @@ async def test_the_portal_tells_of_the_network_where_there_is_no_network_manager
 
 
 async def test_own_cpu_above_its_budget_makes_the_plan_fall(
-    system: None, tmp_path: Path, record_testsuite_property: Record
+    system: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record_testsuite_property: Record
 ) -> None:
     """The agent's process really burns the processor; the minutes of the governor's mean are skipped."""
+    monkeypatch.setattr(usage, "WINDOW_NS", 10**9)
     text = CONFIG.replace('cpu_mains = "100 %"', 'cpu_mains = "5 %"').replace(
-        'cpu_battery = "60 %"', 'cpu_battery = "5 %"'
+        'cpu_battery = "4 %"', 'cpu_battery = "5 %"'
     )
     async with watched(tmp_path, record_testsuite_property, text) as it:
         await it.follows("started", plan="a screenshot every", because="")
@@ -314,13 +322,10 @@ async def test_own_cpu_above_its_budget_makes_the_plan_fall(
             stop.set()
             burner.join()
 
-        def recovered() -> bool:
-            return it.agent.steering.plan.rung >= before
-
-        began = time.monotonic()
-        while not recovered():
+        fallen, began = it.agent.steering.plan.rung, time.monotonic()
+        while it.agent.steering.plan.rung <= fallen:  # and rises again, rung by rung
             assert time.monotonic() < began + 90
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             it.clock.skip(5 * 61 * 10**9)
             it.agent.steering.ask()
             await asyncio.sleep(0)
@@ -341,17 +346,18 @@ def changes(plans: list[tuple[float, str]]) -> list[float]:
 async def test_flapping_mains_change_the_plan_once_a_minute_at_most(
     system: None, tmp_path: Path, record_testsuite_property: Record
 ) -> None:
-    """70 s of real time, with the real upowerd unplugged and plugged in every 2 s and no clock put forward."""
+    """In real time, with the real upowerd unplugged and plugged in every 2 s and no clock put forward."""
     need_upower()
     battery = Battery()
+    text = CONFIG.replace("[energy]", '[energy]\nscreens_floor = "85 %"')  # above its 80 %: two plans far apart
     try:
-        async with bus_with(UPOWER), watched(tmp_path, record_testsuite_property) as it:
+        async with bus_with(UPOWER), watched(tmp_path, record_testsuite_property, text) as it:
             await it.follows("started", plan="a screenshot every", because="on mains")
             plans: list[tuple[float, str]] = []
             seen: set[str] = set()
             flips = 0
             began = time.monotonic()
-            while (passed_s := time.monotonic() - began) < 70:
+            while (passed_s := time.monotonic() - began) < FLAPPING_S:
                 if passed_s >= 2 * flips:
                     battery.set(f"mains {flips % 2}")
                     flips += 1
@@ -359,12 +365,12 @@ async def test_flapping_mains_change_the_plan_once_a_minute_at_most(
                 plans.append((passed_s, shown["plan"]))
                 seen |= {why.split(",")[0] for why in shown["plan_reasons"]}
                 await asyncio.sleep(0.2)
-            assert flips >= 30
+            assert flips >= FLAPPING_S / 2 - 2
             assert {"on mains", "on battery"} <= seen, "the agent saw the flapping"
             found = changes(plans)
-            print(f"{flips} flips of the mains in 70 s: the plan changed {len(found)} times, at {found}")
+            print(f"{flips} flips of the mains in {FLAPPING_S} s: the plan changed {len(found)} times, at {found}")
             record_testsuite_property("flapping_changes", len(found))
-            assert len(found) <= 2
+            assert len(found) <= 1 + FLAPPING_S // 60
             assert all(after - before >= 59 for before, after in pairwise(found))
     finally:
         battery.close()

@@ -261,6 +261,11 @@ async def test_the_link_is_followed(system: None) -> None:
                     await set_properties(bus, MANAGER, MANAGER_PATH, MANAGER, value)
                     expected = (link, metered == 3)
                     await follows(told, lambda e=expected: (network.current().link, network.current().guessed) == e)
+                for connectivity, link in ((2, "offline"), (4, "unknown")):
+                    value = {"Connectivity": Variant("u", connectivity)}
+                    await set_properties(bus, MANAGER, MANAGER_PATH, MANAGER, value)
+                    await follows(told, lambda link=link: network.current().link == link)
+                    assert network.current().captive is (connectivity == 2), "a network that wants a sign-in"
                 await set_properties(bus, MANAGER, MANAGER_PATH, MANAGER, {"State": Variant("u", 20)})
                 await follows(told, lambda: network.current().link == "offline")
 

@@ -7,68 +7,64 @@ otherwise without.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from capture.agent import Agent
-from capture.agreement import terms_of
-from capture.camera import Reel
 from capture.config import Config, keys_of
-from capture.consent import notice
-from capture.errors import ConfigError
-from capture.keyfiles import write_private
 from capture.ladder import Rung, Upload
-from capture.sources.network import Network
-from capture.sources.power import Power
-from capture.sources.usage import Usage
-from capture.sources.windows import Window
-from codec.chunk import Header, decode_body, open_chunk
-from codec.model import PointerKind
-from codec.screen import Effort, ScreenEncoder
-from codec.seal import ArchivePrivateKey
-from tests.agents import RUN, assemble, running
+from codec.screen import Effort
+from tests.integration.stack import Stack
+from tests.looks import (
+    MB,
+    METRICS_PORT,
+    Look,
+    camera_effort,
+    can_the_other_read,
+    closed_now,
+    copies_kept,
+    days_kept,
+    few_points,
+    granted,
+    hidden_pixels,
+    is_a_chunk_of_two_hours_ago_there,
+    is_the_draft_closed_after_15_s,
+    is_the_reader_named,
+    is_the_reel_closed_at_100_kb,
+    is_xterm_recorded,
+    lab,
+    labels_kept,
+    lies_there,
+    midnight_utc_hour,
+    of_window,
+    paused_by_ctrl_f9,
+    period_ends_on,
+    plan_of,
+    purposes,
+    ready_at_once,
+    region,
+    rung,
+    sends,
+    serves_figures,
+    soonest_damage_s,
+    wants_signed_answers,
+    what_goes_first,
+    when_12_mb_are_put,
+    without_semantics,
+)
 from tests.real_daemons import NOWHERE
-from tests.transport.kit import mosquitto
-from tests.transport.test_mqtt import Authority, tls_config
-from tests.x11_display import client, need, x_server
-from transport.broker import find_mosquitto
-from transport.errors import SpoolFull
-from transport.limits import Lease, Link
+from tests.x11_display import need, x_server
+from transport.limits import Link
 
-pytestmark = [pytest.mark.x11, pytest.mark.broker]
+pytestmark = pytest.mark.x11
 
 KEYS = [key for key in keys_of(Config) if key not in {name.rpartition(".")[0] for name in keys_of(Config)}]
-BROKER_KEYS = [key for key in KEYS if key.startswith("broker.")]
 PLENTY = '[budget]\nmonth = "1000 TB"\n'
-MB = 1_000_000
-DAY_S = 86_400
-
-
-@dataclass
-class Lab:
-    """An agent and what lies around it. `folder` holds it all; `display` is where it records."""
-
-    folder: Path
-    display: str
-    agent: Agent
-
-    def private(self, name: str = "archive") -> ArchivePrivateKey:
-        return ArchivePrivateKey.from_text((self.folder / f"{name}.key").read_text(encoding="ascii"))
-
-
-Look = Callable[[Lab], Awaitable[object]]
+OTHERS = ("log.", "broker.")
+"""The sections whose keys have tests of another form: below, and in test_config_broker.py."""
 
 
 @dataclass(frozen=True)
@@ -101,254 +97,6 @@ def no_buses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, NOWHERE)
 
 
-@contextlib.asynccontextmanager
-async def lab(folder: Path, text: str, display: str, *, runs: bool) -> AsyncIterator[Lab]:
-    folder.mkdir()
-    other = folder / "other.key"
-    made = ArchivePrivateKey.generate()
-    write_private(other, made.to_text().encode())
-    (folder / "other.pub").write_text(made.public.to_text(), encoding="ascii")
-    agent = assemble(folder, text.replace("FOLDER", str(folder)), {"DISPLAY": display, "TZ": "Asia/Tokyo"})
-    async with running(agent) if runs else agent:
-        yield Lab(folder, display, agent)
-
-
-async def becomes(true: Callable[[], object], *, within_s: float = 20.0) -> bool:
-    """Tell whether something comes true in time."""
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.02)
-    return True
-
-
-# -- what to look at: chunks
-
-
-async def a_chunk(lab: Lab, key: str = "archive") -> tuple[Header, Any]:
-    """Record a row, close the draft, and open the chunk that is spooled."""
-    agent = lab.agent
-    agent.recorder.row(agent.desktop.server_ms(time.monotonic_ns()), "note", {})
-    await agent.chunker.close_all()
-    (entry,) = list(agent.spool.entries())[-1:]
-    chunk = agent.spool.read(entry.chunk_id)
-    assert chunk is not None
-    header, body = open_chunk(chunk, lab.private(key))
-    return header, decode_body(body)
-
-
-async def purposes(lab: Lab) -> object:
-    return (await a_chunk(lab))[1].meta.purposes
-
-
-async def region(lab: Lab) -> object:
-    return (await a_chunk(lab))[1].meta.region
-
-
-async def days_kept(lab: Lab) -> object:
-    header, body = await a_chunk(lab)
-    assert header.expires_day == body.meta.expires_s // DAY_S
-    return round((body.meta.expires_s - time.time()) / DAY_S)
-
-
-async def can_the_other_read(lab: Lab) -> object:
-    agent = lab.agent
-    agent.recorder.row(agent.desktop.server_ms(time.monotonic_ns()), "note", {})
-    await agent.chunker.close_all()
-    (entry,) = agent.spool.entries()
-    chunk = agent.spool.read(entry.chunk_id)
-    assert chunk is not None
-    try:
-        open_chunk(chunk, lab.private("other"))
-    except Exception:
-        return False
-    return True
-
-
-async def is_the_reader_named(lab: Lab) -> object:
-    consent = lab.agent.home.consent()
-    assert consent is not None
-    assert consent.notice == notice(terms_of(lab.agent.config)), "what was accepted is what this configuration does"
-    return "The Lab" in consent.notice
-
-
-async def few_points(lab: Lab) -> object:
-    agent = lab.agent
-    began_ms = agent.desktop.server_ms(time.monotonic_ns())
-    for step in range(300):
-        agent.recorder.pointer(began_ms + step, PointerKind.MOVE, 10 + step, 10 + step * step % 7)
-    return len((await a_chunk(lab))[1].pointer.t_ms) < 30
-
-
-async def is_the_draft_closed_after_15_s(lab: Lab) -> object:
-    agent = lab.agent
-    agent.recorder.row(agent.desktop.server_ms(time.monotonic_ns()) - 15_000, "note", {})
-    agent.chunker.arm()
-    return await becomes(lambda: agent.spool.usage().chunks, within_s=1.5)
-
-
-async def is_the_reel_closed_at_100_kb(lab: Lab) -> object:
-    import numpy as np
-
-    agent = lab.agent
-    began_ms = agent.desktop.server_ms(time.monotonic_ns())
-    agent.camera.reel = reel = Reel(began_ms, Effort.FAST, ScreenEncoder(effort=Effort.FAST))
-    noise = np.random.default_rng(1)
-    number = 0
-    while reel.encoder.pending_bytes < 100_000:
-        number += 1
-        pixels = noise.integers(0, 255, (240, 320, 4), np.uint8)
-        reel.add(began_ms + number, pixels)
-        assert number < 100
-    agent.chunker.check()
-    return await becomes(lambda: agent.camera.reel is not reel, within_s=2)
-
-
-async def ready_at_once(lab: Lab) -> object:
-    await a_chunk(lab)
-    return bool(lab.agent.spool.ready(time.time_ns()))
-
-
-async def copies_kept(lab: Lab) -> object:
-    await a_chunk(lab)
-    return len(list(lab.agent.home.copies.glob("*.chunk")))
-
-
-# -- what to look at: windows and plans
-
-
-def window(app: str, size: int = 100) -> Window:
-    return Window(id=1, app=app, title="a window", pid=1, x=0, y=0, width=size, height=size)
-
-
-async def is_xterm_recorded(lab: Lab) -> object:
-    lab.agent.gate.focus(0, window("xterm"))
-    return lab.agent.gate.open
-
-
-async def hidden_pixels(lab: Lab) -> object:
-    mask = lab.agent.camera._mask([window("xterm")], 200, 100)
-    assert mask is not None
-    return int(mask.sum())
-
-
-async def soonest_damage_s(lab: Lab) -> object:
-    """Have a terminal scroll all the time, and see how soon after each other changes of the screen are told."""
-    told: list[float] = []
-    conductor = lab.agent.conductor
-    conductor.damage = lambda t_ms: told.append(time.monotonic())  # type: ignore[method-assign]
-    with client(lab.display, "xterm", "-e", "sh", "-c", "while :; do echo; sleep 0.02; done"):
-        assert await becomes(lambda: len(told) >= 7)
-    return min(after - before for before, after in pairwise(told)) < 0.4
-
-
-def plan_of(look: Callable[[Agent], object], **said: Any) -> Look:
-    """Look at the plan under some conditions: fields of Power, Usage and Network as the sources would tell them."""
-
-    async def seen(lab: Lab) -> object:
-        agent = lab.agent
-        for name, kind in (("power", Power), ("usage", Usage), ("network", Network)):
-            fields = {field: said[field] for field in said if field in kind.__dataclass_fields__}
-            told = kind(**fields)
-            getattr(agent, name).current = lambda told=told: told
-        return look(agent)
-
-    return seen
-
-
-def rung(agent: Agent) -> Rung:
-    return agent.steering.plan.rung
-
-
-async def camera_effort(lab: Lab) -> object:
-    return lab.agent.camera.effort
-
-
-# -- what to look at: the budget
-
-
-def granted(size_bytes: int, link: Link, *, events_only: bool = True, why: str | None = None) -> Look:
-    """Look at whether a reservation is granted, or (`why`) whether it is refused with that reason."""
-
-    async def seen(lab: Lab) -> object:
-        answer = lab.agent.ledger.reserve(
-            size_bytes, link=link, wall_ns=time.time_ns(), mono_ns=time.monotonic_ns(), events_only=events_only
-        )
-        if why is None:
-            return isinstance(answer, Lease)
-        return not isinstance(answer, Lease) and any(why in reason for reason in answer.reasons)
-
-    return seen
-
-
-async def period_ends_on(lab: Lab) -> object:
-    tokyo = timedelta(hours=9)
-    return (datetime.fromtimestamp(lab.agent.budget.period_end_wall_ns / 1e9, UTC) + tokyo).day
-
-
-async def midnight_utc_hour(lab: Lab) -> object:
-    hour = datetime.fromtimestamp(lab.agent.budget.day_end_wall_ns / 1e9, UTC).hour
-    return hour in {22, 23} and lab.agent.governor.settings.time_zone == "Europe/Rome"
-
-
-def closed_now() -> str:
-    """Return an upload window of Tokyo's that is not open in the next hours."""
-    now = datetime.now(UTC) + timedelta(hours=9)
-    return f'windows = ["{now + timedelta(hours=6):%H:%M}-{now + timedelta(hours=7):%H:%M}"]'
-
-
-def sends(link: Link, *, events_only: bool, upload: Upload) -> Look:
-    """Look at whether ledger and governor both let this over a link."""
-
-    async def seen(lab: Lab) -> object:
-        fits = await granted(1000, link, events_only=events_only)(lab)
-        planned = await plan_of(lambda agent: agent.steering.plan.upload, link=str(link))(lab)
-        return fits, planned
-
-    return seen
-
-
-# -- what to look at: the spool
-
-
-async def lies_there(lab: Lab) -> object:
-    return any((lab.folder / "elsewhere").iterdir()) if (lab.folder / "elsewhere").exists() else False
-
-
-async def when_12_mb_are_put(lab: Lab) -> object:
-    spool, dropped = lab.agent.spool, 0
-    for _ in range(12):
-        try:
-            dropped += len(spool.put(spool.next_id(), os.urandom(MB), value=0, ready_wall_ns=0))
-        except SpoolFull:
-            return "full"
-    return "drops" if dropped else "fits"
-
-
-async def what_goes_first(lab: Lab) -> object:
-    """Put something of value, and then what is worth nothing until something has to go."""
-    spool = lab.agent.spool
-    first = spool.next_id()
-    spool.put(first, os.urandom(MB), value=200, ready_wall_ns=0)
-    for _ in range(30):
-        try:
-            gone = spool.put(spool.next_id(), os.urandom(MB), value=0, ready_wall_ns=0)
-        except SpoolFull:
-            return "nothing"
-        if gone:
-            return "the oldest" if first in {gap.chunk_id for gap in gone} else "the least"
-    raise AssertionError("it never was full")
-
-
-async def is_a_chunk_of_two_hours_ago_there(lab: Lab) -> object:
-    spool = lab.agent.spool
-    old = spool.next_id()
-    spool.put(old, b"old", value=200, ready_wall_ns=time.time_ns() - 2 * 3600 * 10**9)
-    await a_chunk(lab)  # what is too old goes when something new comes
-    return spool.read(old) is not None
-
-
 ROAM = '[budget.roaming]\nsend = "all"\n'
 METER = '[budget.metered]\nsend = "all"\n'
 BATTERY = {"on_battery": True, "source": "upower"}
@@ -367,6 +115,27 @@ EFFECTS: dict[str, Effect] = {
         '[scope]\nallow = ["xterm"]',
         runs=True,
     ),
+    "scope.sites": Effect(
+        '[scope]\nallow = ["firefox"]\nsites = ["example.org"]',
+        of_window("firefox", lambda verdict: verdict.events, "docs.example.org"),
+        without='[scope]\nallow = ["firefox"]',
+    ),
+    "scope.deny_sites": Effect(
+        '[scope]\nallow = ["firefox"]\nsites = ["example.org"]\ndeny_sites = ["docs.example.org"]',
+        of_window("firefox", lambda verdict: verdict.events, "docs.example.org"),
+        False,
+        '[scope]\nallow = ["firefox"]\nsites = ["example.org"]',
+    ),
+    "scope.content": Effect(
+        '[scope]\nallow = ["thunderbird"]\ncontent = ["thunderbird"]',
+        of_window("thunderbird", lambda verdict: verdict.words),
+        without='[scope]\nallow = ["thunderbird"]',
+    ),
+    "semantics.enabled": Effect("[semantics]\nenabled = false", without_semantics),
+    "semantics.labels": Effect('[semantics]\nlabels = "digest"', labels_kept, "digest"),
+    "metrics.listen": Effect(f'[metrics]\nlisten = "127.0.0.1:{METRICS_PORT}"', serves_figures, runs=True),
+    "archive.answers": Effect('[archive]\nanswers = "FOLDER/answers.pub"', wants_signed_answers, runs=True),
+    "control.pause_shortcut": Effect('[control]\npause_shortcut = "ctrl+F9"', paused_by_ctrl_f9, runs=True),
     "scope.desktop": Effect(
         '[scope]\nallow = ["xterm"]\ndesktop = "show"', hidden_pixels, 0, '[scope]\nallow = ["xterm"]'
     ),
@@ -448,7 +217,7 @@ EFFECTS: dict[str, Effect] = {
 
 
 def test_every_key_of_the_configuration_has_its_test() -> None:
-    assert set(EFFECTS) | {f"broker.{name}" for name in BROKERS} == set(KEYS)
+    assert set(EFFECTS) == {key for key in KEYS if not key.startswith(OTHERS)}
 
 
 @pytest.mark.parametrize("key", EFFECTS)
@@ -460,109 +229,28 @@ async def test_the_agent_behaves_otherwise_with_the_key(key: str, tmp_path: Path
         assert await effect.look(it) != effect.seen, "it behaves so without the key as well"
 
 
-# -- the broker's keys, at a real one
+def test_every_key_of_the_log_is_in_its_test() -> None:
+    assert {key for key in KEYS if key.startswith("log.")} == {"log.level", "log.file"}
 
 
-BROKERS = {
-    # key: the broker's configuration, our keys with which it is reached, and those with which it is not
-    "host": ("listener {port} 127.0.0.2\nallow_anonymous true\n", 'host = "127.0.0.2"', ""),
-    "port": ("allow_anonymous true\n", "", "port = 9"),
-    "tls": ("TLS", "TLS-ALL", ""),
-    "ca": ("TLS", "TLS-ALL", "TLS-NO-CA"),
-    "cert": ("TLS", "TLS-ALL", "TLS-OTHER"),
-    "key": ("TLS", "TLS-ALL", "TLS-OTHER-KEY"),
-    "username": ("PASSWORD", 'username = "me"\npassword_file = "FOLDER/right"', 'username = "you"\npassword_file = "FOLDER/right"'),
-    "password_file": ("PASSWORD", 'username = "me"\npassword_file = "FOLDER/right"', 'username = "me"\npassword_file = "FOLDER/wrong"'),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BROKERS)
-async def test_the_agent_reaches_a_real_broker_only_with_the_key(name: str, tmp_path: Path, display: str) -> None:
-    server, right, wrong = BROKERS[name]
-    authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
-    certificate, key = authority.issue("device")
-    own_certificate, own_key = stranger.issue("own")
-    tls = f'host = "localhost"\ntls = true\nca = "{authority.file}"\ncert = "{certificate}"\nkey = "{key}"'
-    texts = {
-        "TLS-ALL": tls,
-        "TLS-NO-CA": tls.replace(f'ca = "{authority.file}"\n', ""),
-        "TLS-OTHER": tls.replace(str(certificate), str(own_certificate)).replace(str(key), str(own_key)),
-        "TLS-OTHER-KEY": tls.replace(str(key), str(own_key)),
-    }
-    for file, word in (("right", "secret"), ("wrong", "guess")):
-        write_private(tmp_path / file, word.encode() + b"\n")
-    if server == "TLS":
-        server = tls_config(authority, clients=True)
-    elif server == "PASSWORD":
-        program = Path(find_mosquitto() or "mosquitto").parent.parent / "bin" / "mosquitto_passwd"
-        if not program.exists():
-            pytest.skip("mosquitto_passwd is not installed")
-        subprocess.run([program, "-b", "-c", str(tmp_path / "users"), "me", "secret"], check=True)  # noqa: ASYNC221
-        server = f"allow_anonymous false\npassword_file {tmp_path}/users\n"
-    with (
-        mosquitto(tmp_path, server)
-        if "listener" not in server or "127.0.0.1" in server
-        else elsewhere(tmp_path, server) as port
-    ):
-        for number, (text, reached) in enumerate(((right, True), (wrong, False))):
-            said = ""
-            text = texts.get(text, text).replace("FOLDER", str(tmp_path))
-            lines = text if "port" in text else f"port = {port}\n{text}"
-            config = f'[capture]\nhold_back = "0 s"\n[broker]\n{lines}\n'
-            try:
-                async with lab(tmp_path / str(number), config, display, runs=True) as it:
-                    await a_chunk(it)
-                    assert await tries(it, tmp_path / "mosquitto.log") is reached, _log(tmp_path)
-            except* ConfigError as group:
-                said = str(group.exceptions[0])
-            assert bool(said) is (name == "key" and not reached)
-            assert not said or "cannot be used together: key values mismatch" in said
-
-
-def _log(folder: Path) -> str:
-    return (folder / "mosquitto.log").read_text(errors="replace")
-
-
-async def tries(lab: Lab, log: Path) -> bool:
-    """Return whether the agent got to the broker, once that or the opposite is certain."""
-    agent = lab.agent
-
-    def arrived() -> bool:
-        return f" as {agent.device} " in log.read_text(errors="replace")
-
-    def ended() -> bool:
-        return not any(task.get_name() == RUN for task in asyncio.all_tasks())
-
-    assert await becomes(lambda: arrived() or "broker" in agent.warnings or ended()), "it neither came nor said why not"
-    return arrived()
-
-
-@contextlib.contextmanager
-def elsewhere(folder: Path, server: str) -> Iterator[int]:
-    """Run mosquitto on another address of the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.2", 0))
-        port = int(probe.getsockname()[1])
-    program = find_mosquitto()
-    if program is None:
-        pytest.skip("mosquitto is not installed")
-    file = folder / "mosquitto.conf"
-    file.write_text(server.replace("{port}", str(port)))
-    with (folder / "mosquitto.log").open("wb") as log:
-        process = subprocess.Popen([program, "-c", str(file)], stdout=log, stderr=log)
+def test_the_log_goes_where_and_says_as_much_as_its_keys_say(tmp_path: Path, display: str) -> None:
+    """Of `modicum run` itself, in a process of its own."""
+    told = {}
+    stack = Stack(tmp_path, {**os.environ, "DISPLAY": display, "HOME": str(tmp_path)})
     try:
-        yield port
+        for level in ("info", "error"):
+            file = tmp_path / f"{level}.log"
+            stack.configure(
+                f'[log]\nlevel = "{level}"\nfile = "{file}"\n'
+                f'[archive]\npublic_key = "{stack.folder}/keys/archive.pub"\n'
+            )
+            stack.start_agent()
+            stack.ask("stop")
+            assert stack.agent is not None
+            stack.agent.wait(60)
+            told[level] = file.read_text() if file.exists() else ""
+        assert "{" not in stack.processes.log("agent"), "it went to the file"
     finally:
-        process.kill()
-        process.wait()
-
-
-async def test_an_agent_ends_at_once_whatever_its_publisher_is_doing(tmp_path: Path, display: str) -> None:
-    """Told to stop at the moment in which its connection ends as well, 25 times."""
-    with mosquitto(tmp_path, "allow_anonymous true\n") as port:
-        config = f'[capture]\nhold_back = "0 s"\n[broker]\nport = {port}\n'
-        for number in range(25):
-            async with asyncio.timeout(20):
-                async with lab(tmp_path / str(number), config, display, runs=True) as it:
-                    await a_chunk(it)
-                    assert await tries(it, tmp_path / "mosquitto.log")
+        stack.end()
+    assert len(told["info"].splitlines()) >= 2
+    assert told["error"] == ""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from capture.config import parse_config
-from codec.seal import ArchivePublicKey, DeviceSigningKey
+from codec.chunk import Body, encode_body, seal_chunk
+from codec.model import ChunkId, KeyEvents, Meta, PointerEvents
+from codec.seal import ArchivePrivateKey, ArchivePublicKey, DeviceSigningKey
 from tests.integration.fleet import Fleet, fleet
 from tests.integration.stack import COMMAND, wait_for
 from transport.authority import fingerprint
 from transport.devices import Device
 from transport.enrolment import Token
+from transport.errors import Refused
 from transport.fs import RealFiles
+from transport.messages import NackCode, ack_topic, parse_answer, up_topic
+from transport.mqtt import Broker, Dialer, Tls
 from transport.registry import Registry
 
 pytestmark = pytest.mark.broker
@@ -125,6 +133,61 @@ def test_a_device_renews_changes_its_key_and_gets_a_new_archive_key(running: Fle
     assert len(after.certificates) == 2
 
 
+def test_chunks_of_old_and_new_keys_are_archived_and_verify(running: Fleet) -> None:
+    """A device changes its signing key and its archive key while a chunk of the old ones still waits to be sent."""
+    running.start_collector()
+    running.enrol("nine")
+    home, config = running.folder / "nine", str(running.folder / "nine.toml")
+    device = (home / "state" / "device").read_text().strip()
+
+    def made(seq: int) -> bytes:
+        state = home / "state"
+        meta = Meta(1, time.time_ns(), 1000, ("computer-use-training",))
+        return seal_chunk(
+            ChunkId(device, 1, seq),
+            encode_body(Body(meta, PointerEvents.empty(), KeyEvents.empty(), [])),
+            recipient=ArchivePublicKey.from_text((state / "enrolled" / "archive.pub").read_text()),
+            signer=DeviceSigningKey.from_text((state / "device.key").read_text()),
+            expires_s=0,
+            value=200,
+        )
+
+    async def send(*chunks: bytes) -> list[NackCode]:
+        folder = home / "state" / "enrolled"
+        tls = Tls(folder / "ca.pem", folder / "client.pem", folder / "client.key")
+        nacks: list[NackCode] = []
+        answered = 0
+        async with Dialer(Broker("localhost", running.port, device, tls=tls)).connect() as connection:
+            await connection.subscribe(ack_topic(device), qos=0)
+            for chunk in chunks:
+                await connection.publish(up_topic(device), chunk)
+            async for message in connection.messages():
+                answer = parse_answer(message.payload)
+                nacks += [nack.code for nack in answer.nacks]
+                answered += len(answer.acks) + len(answer.nacks)
+                if answered >= len(chunks):
+                    break
+        return nacks
+
+    before, waiting = made(0), made(1)
+    assert asyncio.run(send(before)) == []
+    running.run("keys", "rotate", device, "--devices", str(running.devices), "--vault", str(running.vault))
+    running.run("enrol", "--renew", "--new-key", "--config", config, home=home)
+    assert asyncio.run(send(waiting, made(2))) == []
+    verify = ("archive", "verify", str(running.archive), "--devices", str(running.devices), "--key", str(running.vault))
+    done = running.run(*verify)
+    assert "3 chunks decoded" in done.stdout
+    assert "\nsound" in done.stdout
+    first = record_of(running, "nine").keys[0].key.key_id.hex()
+    running.run("keys", "revoke", device, "--key", first, "--devices", str(running.devices))
+    late = seal_chunk(
+        ChunkId(device, 1, 3), b"x", recipient=ArchivePrivateKey.generate().public,
+        signer=DeviceSigningKey.generate(), expires_s=0, value=0,
+    )  # fmt: skip
+    assert asyncio.run(send(late)) == [NackCode.UNKNOWN_KEY]
+    assert "\nsound" in running.run(*verify).stdout  # what was archived under it stays what it was
+
+
 def test_a_revoked_device_cannot_renew(running: Fleet) -> None:
     running.enrol("five")
     device = record_of(running, "five").device
@@ -160,7 +223,7 @@ def test_by_files_where_there_is_no_way_through(running: Fleet) -> None:
 def test_an_existing_configuration_keeps_everything_else(running: Fleet) -> None:
     config = running.folder / "seven.toml"
     config.write_text(
-        '# mine\n[scope]\nallow = ["code"]  # work\n\n[broker]\nhost = "old.example.org"\nport = 1 # old\n'
+        '# mine\n[scope]\nallow = ["code"]  # work\n\n[broker]\nhost = "old.example.org"\ntls = true\nport = 1 # old\n'
     )
     running.enrol("seven")
     text = config.read_text()
@@ -181,3 +244,36 @@ def test_strangers_are_dropped_and_counted(running: Fleet) -> None:
     wait_for(lambda: "a key or token that is not known" in running.processes.log("desk"), "the desk to drop it")
     process.terminate()
     running.enrol("eight")
+
+
+def test_names_and_passwords_instead_of_certificates(tmp_path: Path) -> None:
+    """deploy/mosquitto-passwords.conf: TLS 1.3 as well, and everybody on their own topics."""
+    with fleet(tmp_path, passwords=True) as made:
+        passwords = made.etc / "passwords"
+        passwords.touch(mode=0o600)
+        for name in ("modicum.collector", "dev-one", "dev-two"):
+            subprocess.run(["mosquitto_passwd", "-b", str(passwords), name, f"secret of {name}"], check=True)
+        made.start_broker()
+        tls = Tls(made.authority / "ca.pem")
+
+        def broker(name: str, password: str) -> Broker:
+            return Broker("localhost", made.port, f"{name}-x", name, password, tls=tls, connect_timeout_s=5.0)
+
+        async def look() -> None:
+            async with (
+                Dialer(broker("modicum.collector", "secret of modicum.collector")).connect() as collector,
+                Dialer(broker("dev-one", "secret of dev-one")).connect() as one,
+            ):
+                await collector.subscribe("modicum/v1/+/up", qos=1)
+                await one.publish(up_topic("dev-one"), b"mine")
+                with pytest.raises(Refused):
+                    await one.publish(up_topic("dev-two"), b"not mine")
+                async for message in collector.messages():
+                    assert (message.topic, message.payload) == (up_topic("dev-one"), b"mine")
+                    break
+            for name, password in (("dev-two", "secret of dev-one"), ("nobody", "x"), ("dev-two", "")):
+                with pytest.raises(Refused):
+                    async with Dialer(broker(name, password)).connect():
+                        pass
+
+        asyncio.run(look())

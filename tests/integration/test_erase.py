@@ -61,10 +61,10 @@ def tombstones(stack: Stack) -> list[Path]:
 
 
 def left_of_the_device(stack: Stack) -> set[str]:
-    """Return every file below the state folder that is more than the budget's account."""
+    """Return every file below the state folder that is more than the budget's account and the journal."""
     state = stack.folder / "agent" / "state"
     names = {path.relative_to(state).parts[0] for path in state.rglob("*") if path.is_file()}
-    return names - {"ledger"}
+    return names - {"ledger", "journal.jsonl"}
 
 
 def connections(stack: Stack) -> int:

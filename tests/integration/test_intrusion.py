@@ -215,6 +215,13 @@ def test_a_revoked_certificate_opens_no_session_and_a_revoked_device_is_told(
 ) -> None:
     gone = enrolled(running, "gone")
     assert asyncio.run(told(gone, gone.chunk())).acks
+    resuming = Dialer(gone.broker())  # keeps the TLS session, which the broker could go on with without a look
+
+    async def connect() -> None:
+        async with resuming.connect() as connection:
+            await connection.subscribe(ack_topic(gone.device), qos=0)
+
+    asyncio.run(connect())
     running.run("keys", "revoke", gone.device, "--devices", str(running.devices), "--authority", str(running.authority))
     before = running.digest()
     answer = asyncio.run(told(gone, gone.chunk()))  # the broker has not read the list yet: the collector knows at once
@@ -231,6 +238,8 @@ def test_a_revoked_certificate_opens_no_session_and_a_revoked_device_is_told(
 
     wait_for(shut_out, "the broker to refuse the certificate", seconds=30)
     logged(running, "certificate revoked|certificate verify failed")
+    with pytest.raises((Refused, Unavailable)):
+        asyncio.run(connect())
     assert asyncio.run(told(people[1], known)).acks
     assert running.digest() == before
 

@@ -26,7 +26,7 @@ STAYS = ("mosquitto -c", "modicum collect", "modicum enrolment", "modicum run")
 def commands() -> list[str]:
     """Return the section's commands, in order."""
     text = (ROOT / "docs" / "operations.md").read_text()
-    section = text[text.index("## A fleet, from zero") : text.index("## As a service")]
+    section = text[text.index("## A fleet, from zero") : text.index("### Erasing and retention")]
     lines = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL)).splitlines()
     return [line.partition("    # ")[0].rstrip() for line in lines if line.strip()]
 

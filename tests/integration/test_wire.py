@@ -79,10 +79,9 @@ class Household:
     def __init__(self, folder: Path, seed: int, loss: float) -> None:
         self.folder, self.seed = folder, seed
         self.rng = rng = random.Random(seed)
-        self.budget = (
-            rng.choice([500_000, 1_000_000, 2_000_000]) if loss else rng.choice([600_000, 1_500_000, 3_000_000])
-        )
         self.mix = rng.choice(list(MIXES))
+        largest = max(int(size) for size in MIXES[self.mix].split(","))
+        self.budget = max(500_000, largest * rng.choice([20, 30, 40]))  # a chunk is a twentieth of a day at most
         self.security = rng.choice(["plain", "tls", "mtls"])
         self.protocol = rng.choice(["5", "5", "3.1.1"])
         self.weather = Weather(loss_ratio=loss, rate_bytes_s=rng.choice([100_000, 400_000]))

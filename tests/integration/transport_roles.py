@@ -42,6 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("role", choices=("publisher", "collector"))
     parser.add_argument("--folder", type=Path, required=True, help="of the run; the role's own is NAME in it")
     parser.add_argument("--archive", type=Path, help="the collector's; by default FOLDER/archive")
+    parser.add_argument("--notes", type=Path, help="where the publisher's notes go; by default FOLDER/NAME")
     parser.add_argument("--name", required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
@@ -88,6 +89,7 @@ async def publish(its: argparse.Namespace) -> None:
     """Make chunks until the log has `chunks` of them, publish them, and end when the spool is empty."""
     files, folder = RealFiles(), its.folder / its.name
     folder.mkdir(exist_ok=True)
+    notes = its.notes or folder
     rng = random.Random(its.seed)
     sizes, values = ([int(word) for word in words.split(",")] for words in (its.sizes, its.values))
     spool = Spool.open(files, folder / "spool", device=its.name, limit_bytes=its.spool_bytes, when_full="pause")
@@ -98,10 +100,10 @@ async def publish(its: argparse.Namespace) -> None:
         wall_ns=time.time_ns(),
         mono_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     )
-    log = (folder / "confirmed").open("a+")
-    totals = (folder / "totals").open("a")
-    states = (folder / "states").open("a")
-    losses = (folder / "lost").open("a")
+    log = (notes / "confirmed").open("a+")
+    totals = (notes / "totals").open("a")
+    states = (notes / "states").open("a")
+    losses = (notes / "lost").open("a")
     log.seek(0)
     made = len(log.readlines())
     progress = Progress("")
@@ -165,7 +167,7 @@ async def publish(its: argparse.Namespace) -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     spool.close()
-    (folder / "finished").touch()
+    (notes / "finished").touch()
 
 
 async def collect(its: argparse.Namespace) -> None:

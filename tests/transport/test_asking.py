@@ -170,3 +170,20 @@ def test_orders_and_chunks_of_two_epochs_are_not_mixed() -> None:
     payload = scene.ask(0)
     assert payload is not None
     assert [str(chunk_id) for chunk_id, _ in asking.parse_question(DEVICE, payload)] == [str(chunk(2, 9).chunk_id)]
+
+
+def test_a_question_that_nobody_hears_costs_no_patience() -> None:
+    """However often the broker has no collector: once there is one, the chunk is asked about at once."""
+    session, doubts = Session(SessionLimits(), device=DEVICE, rng=random.Random(1)), Doubts()
+    session.adopt(chunk(0), digest(0), 0)
+    now = 0
+    for _ in range(8):
+        question = doubts.question(session.overdue(now))
+        assert question is not None
+        doubts.ask(question, session.ask(question.asked, now, doubts.unanswered + 1))
+        now += SECOND
+        doubts.unheard()
+        for chunk_id in question.asked:
+            session.unheard(chunk_id, now, 0.0)
+        assert doubts.waits_until_ns(now) is None
+    assert doubts.unanswered == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from click.testing import Result
 from typer.testing import CliRunner
 
 from codec.model import ChunkId
@@ -21,10 +22,14 @@ from transport.errors import TransportError
 from transport.fs import RealFiles
 
 
-def run(*words: str) -> str:
+def runs(*words: str) -> Result:
     app = typer.Typer()
     erase_cli.mount(app, lambda path: FolderStore(RealFiles(), path), lambda path, what: path.read_bytes())
-    done = CliRunner().invoke(app, words)
+    return CliRunner().invoke(app, words)
+
+
+def run(*words: str) -> str:
+    done = runs(*words)
     assert done.exit_code == 0, done.output
     return done.output
 

@@ -16,13 +16,16 @@ from codec.model import ChunkId
 from codec.seal import ArchivePrivateKey, DeviceSigningKey, DeviceVerifyKey, Suite
 from codec.tombstone import Authority, Range, Tombstone, sign_tombstone
 from tests.transport.simfs import SimFiles
+from tests.transport.test_spool_model import SOAK
 from transport.archive import FolderStore, Stored
+from transport.devices import Device, SigningKey
 from transport.endpoint import Message
-from transport.erasing import MAGIC, Eraser
+from transport.erasing import MAGIC, Eraser, keys_of
 from transport.errors import Busy, Missing, StorageFailed
 from transport.fs import RealFiles
 from transport.intake import Intake
 from transport.messages import NackCode, digest_of, up_topic
+from transport.registry import Registry
 from transport.tombstones import MAX_PER_DEVICE
 
 DEVICE, OTHER = "dev-0123", "dev-4567"
@@ -45,11 +48,6 @@ def chunk(chunk_id: ChunkId, *, expires_s: int = 0) -> bytes:
 
 def order(*ranges: Range, device: str = DEVICE, signer: DeviceSigningKey = KEY, wall_s: int = 1) -> bytes:
     return sign_tombstone(device, ranges or None, wall_s=wall_s, signer=signer)
-
-
-def under(root: Path) -> set[str]:
-    """Return the names of all files of chunks, half-written ones too."""
-    return {path.name for path in root.rglob("*") if path.is_file() and ".tombstones" not in path.parts} - {"0.lock"}
 
 
 @pytest.fixture
@@ -129,6 +127,28 @@ def test_a_forged_tombstone_changes_nothing(
     assert not (store.root / ".tombstones").exists()
 
 
+def test_whose_key_counts_is_the_registrys_to_say(store: FolderStore) -> None:
+    one = ChunkId(DEVICE, 1, 1)
+    store.put([(one, chunk(one))])
+    registry, now = Registry(RealFiles(), store.root / ".devices"), [100]
+    eraser = Eraser(store, keys_of(registry, lambda: now[0]))
+    owners = sign_tombstone(DEVICE, None, wall_s=1, signer=KEY, authority=Authority.OWNER)
+    assert eraser.handle(DEVICE, order()).code is NackCode.UNKNOWN_KEY  # nobody is enrolled
+    registry.change(DEVICE, lambda _: Device(DEVICE, 1, (SigningKey(KEY.public, 1),)))
+    assert eraser.handle(DEVICE, order(signer=OWNER)).code is NackCode.UNKNOWN_KEY
+    assert eraser.handle(DEVICE, owners).code is NackCode.UNKNOWN_KEY  # a device is no owner
+    registry.change(DEVICE, lambda record: record.without(None, 50))  # type: ignore[union-attr]
+    assert eraser.handle(DEVICE, order()).code is NackCode.REVOKED
+    assert store.contains(one)
+    unchecked = Eraser(store, keys_of(None, lambda: 1)).handle(DEVICE, order())
+    assert (unchecked.code, unchecked.retry_s) == (NackCode.LATER, 3600)
+    registry.store(Device(DEVICE, 1, (SigningKey(KEY.public, 1, until_s=200),)))
+    assert eraser.handle(DEVICE, order()).code is None
+    assert not store.contains(one)
+    now[0] = 200
+    assert eraser.handle(DEVICE, order(wall_s=9)).code is NackCode.REVOKED
+
+
 def test_the_archives_owner_may_erase_too(store: FolderStore) -> None:
     one = ChunkId(OTHER, 1, 1)
     store.put([(one, chunk(one))])
@@ -159,6 +179,17 @@ def test_tombstones_of_a_device_are_bounded_but_the_whole_device_always_fits(sto
     assert len(list(folder.iterdir())) == 1
 
 
+def test_a_device_may_have_any_name(tmp_path: Path) -> None:
+    """The archive's own files are where no device's can be."""
+    store = FolderStore(RealFiles(), tmp_path / "a")
+    eraser = Eraser(store, lambda tombstone: KEY.public)
+    for name in ("lock", "open", "tombstones", "incoming"):
+        one = ChunkId(name, 1, 1)
+        assert store.put([(one, b"x")])[0].new
+        assert eraser.handle(name, order(Range(1, 1, 1), device=name)).code is None
+        assert store.put([(one, b"x")])[0].refused is NackCode.ERASED
+
+
 def test_a_damaged_tombstone_stops_its_device_and_no_other(store: FolderStore) -> None:
     Eraser(store, keys).handle(DEVICE, order(Range(1, 0, 0)))
     (path,) = (store.root / ".tombstones" / DEVICE).iterdir()
@@ -174,7 +205,7 @@ def test_messages_take_effect_in_their_order_and_are_answered(store: FolderStore
     ids = [ChunkId(DEVICE, 1, seq) for seq in range(3)]
     payloads = [chunk(ids[0]), chunk(ids[1]), order(Range(1, 1, 2)), chunk(ids[2]), chunk(ids[1])]
     outcomes = intake.process([Message(up_topic(DEVICE), payload, 1, 0) for payload in payloads])
-    assert [outcome.ack[0] if outcome.ack else None for outcome in outcomes] == [ids[0], ids[1], None, None, None]
+    assert [[ack[0] for ack in outcome.acks] for outcome in outcomes] == [[ids[0]], [ids[1]], [], [], []]
     assert outcomes[2].done == digest_of(payloads[2])
     assert [outcome.nack.code for outcome in outcomes[3:] if outcome.nack] == [NackCode.ERASED] * 2
     assert list(store.iterate()) == [ids[0]]
@@ -237,7 +268,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     plan=st.lists(steps, min_size=2, max_size=6),

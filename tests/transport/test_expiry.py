@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.chunk import parse_header
+from codec.errors import Denied
 from codec.model import ChunkId
 from codec.tombstone import Range
 from tests.transport.simfs import SimFiles
 from tests.transport.test_erasing import DEVICE, OTHER, chunk
+from tests.transport.test_spool_model import SOAK
+from transport import cli
 from transport.archive import FolderStore
 from transport.endpoint import Message
 from transport.errors import Busy, StorageFailed
@@ -87,11 +90,17 @@ def test_an_expired_chunk_is_refused_and_not_even_quarantined(tmp_path: Path) ->
     outcomes = intake.process([Message(up_topic(DEVICE), payload, 1, 0) for payload in (old, young)])
     assert outcomes[0].nack is not None
     assert outcomes[0].nack.code is NackCode.EXPIRED
-    assert outcomes[1].ack is not None
+    assert outcomes[1].acks
     assert list((store.root / ".quarantine").iterdir()) == []
 
 
-@settings(max_examples=150, deadline=None)
+def test_an_expired_chunk_is_not_shown_although_it_is_still_there(tmp_path: Path) -> None:
+    store, old, _ = filled(tmp_path / "a", RealFiles())
+    with pytest.raises(Denied, match="archive expire"):
+        cli.show(store.root, tmp_path / "no.key", str(old[0]))
+
+
+@settings(max_examples=150 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     crash_at=st.none() | st.integers(1, 120),

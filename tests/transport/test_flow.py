@@ -181,7 +181,7 @@ async def test_every_byte_was_reserved_and_is_settled(scene: Scene) -> None:
     async with Proxy(scene.port) as proxy:
         publisher = scene.publish(proxy.port)
         await scene.emptied()
-        await until(lambda: not scene.ledger.open)  # type: ignore[union-attr]
+        await until(lambda: not scene.ledger.open and publisher.totals.wire_bytes > 0)  # type: ignore[union-attr]
         assert scene.ledger.overdrawn == 0
         assert scene.ledger.spent == publisher.totals.wire_bytes > proxy.carried > 21 * 20_000
         assert scene.ledger.kinds["events"] >= 20 * 20_000
@@ -477,6 +477,27 @@ async def test_a_device_that_is_not_known_keeps_everything_and_one_chunk_asks_fo
     assert scene.spool.usage().chunks == 20
     assert list((scene.folder / "archive" / ".quarantine").iterdir()) == []
     known = True
+    await scene.emptied()
+    assert scene.archived() == scene.chunks
+    assert scene.gaps == []
+
+
+async def test_a_payload_over_which_the_check_stumbles_ends_nothing(scene: Scene) -> None:
+    """Poison: whatever it raises, the collector goes on, and the chunk is asked for again later."""
+    bad, good = scene.put(111), scene.put(222)
+    stumbles = True
+
+    def check(device: str, chunk: bytes) -> NackCode | None:
+        if stumbles and chunk == scene.chunks[bad]:
+            raise RecursionError("a defect of ours")
+        return None
+
+    collector = await scene.collect(check=check)
+    collector.intake.later_s = 1
+    scene.publish()
+    await until(lambda: good in scene.archived() and collector.counters.get("stumbled", 0) >= 1)
+    assert "RecursionError" in next(event.text for event in scene.events if event.kind == "failed")
+    stumbles = False
     await scene.emptied()
     assert scene.archived() == scene.chunks
     assert scene.gaps == []

@@ -375,3 +375,31 @@ async def test_rumqttd_takes_the_largest_chunk_and_shares_subscriptions(tmp_path
             message = await asyncio.wait_for(first(sink), 10)
             assert message.payload == payload
             sink.acknowledge(message)
+
+
+async def test_only_what_was_handed_over_leaves_not_even_at_the_goodbye(port: int) -> None:
+    async with Proxy(port) as proxy:
+        async with at(proxy.port).connect() as connection:
+            connection.hold()
+            publishing = asyncio.create_task(connection.publish("x", bytes(200_000)))
+            await until(lambda: connection.held)
+            before = proxy.carried
+            await asyncio.sleep(0.2)
+            assert proxy.carried == before
+            connection.hand_over(50_000)
+            await until(lambda: connection.held)
+            await asyncio.sleep(0.2)
+            assert 49_000 < proxy.carried - before <= 50_200
+            carried = proxy.carried
+        with pytest.raises(Unavailable):
+            await publishing
+        await asyncio.sleep(0.2)
+        assert proxy.carried - carried < 100, "the rest went with the goodbye"
+
+
+async def test_pings_and_goodbyes_go_without_being_handed_over(port: int) -> None:
+    async with Proxy(port) as proxy, at(proxy.port, keepalive_s=1).connect() as connection:
+        connection.hold()
+        before = proxy.carried
+        await until(lambda: proxy.carried > before, 5)
+        assert connection.alive

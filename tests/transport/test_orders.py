@@ -14,6 +14,7 @@ from codec.model import ChunkId
 from codec.seal import DeviceSigningKey
 from codec.tombstone import Range, Tombstone, verify_tombstone
 from tests.transport.simfs import SimFiles
+from tests.transport.test_spool_model import SOAK
 from transport.chunk_index import ChunkIndex, State
 from transport.errors import StorageFailed
 from transport.fs import Files, RealFiles
@@ -47,7 +48,9 @@ class Desk:
 
     def put(self, *, held: bool = False, indexed: bool = True) -> ChunkId:
         chunk_id = self.spool.next_id()
-        ready_ns = time.time_ns() + HOUR_NS if held else 0
+        # As the agent does: it may leave when it is closed, or has been held back after that.
+        closed_ms = self.start_ms + (chunk_id.seq + 1) * MINUTE_MS
+        ready_ns = time.time_ns() + HOUR_NS if held else closed_ms * 1_000_000
         self.spool.put(chunk_id, b"x" * 100, value=200, ready_wall_ns=ready_ns)
         if indexed:
             t0_ms = self.start_ms + chunk_id.seq * MINUTE_MS
@@ -185,7 +188,7 @@ def test_the_listing_shows_orders_and_answers(desk: Desk) -> None:
     assert first["what"].endswith("/0-1")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     sent=st.integers(0, 5),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,8 +68,6 @@ def test_an_enrolled_device_is_taken_and_another_is_not(registry: Registry) -> N
 
 def test_a_false_signature_is_told_from_an_unknown_key(registry: Registry) -> None:
     enrol(registry)
-    import zlib
-
     chunk = bytearray(chunk_of())
     chunk[-10] ^= 1
     chunk[-4:] = zlib.crc32(chunk[:-4]).to_bytes(4, "little")
@@ -116,6 +116,21 @@ def test_one_key_can_be_revoked_alone(registry: Registry, clock: Clock) -> None:
         registry.change(DEVICE, lambda record: record.without(bytes(8), 1))  # type: ignore[union-attr]
 
 
+def test_what_was_archived_verifies_after_its_key_has_ended(registry: Registry, clock: Clock) -> None:
+    enrol(registry)
+    registry.change(
+        DEVICE,
+        lambda record: record.with_key(OTHER.public, clock.s).without(None, clock.s),  # type: ignore[union-attr]
+    )
+    assert registry.signature(chunk_of()) == registry.signature(chunk_of(signer=OTHER)) == ""
+    assert "never enrolled" in registry.signature(chunk_of(signer=DeviceSigningKey.generate()))
+    assert "never enrolled" in registry.signature(chunk_of("dev-2"))
+    chunk = bytearray(chunk_of())
+    chunk[-10] ^= 1
+    chunk[-4:] = zlib.crc32(chunk[:-4]).to_bytes(4, "little")
+    assert "false" in registry.signature(bytes(chunk))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 def test_a_registry_that_others_may_write_is_refused(registry: Registry) -> None:
     enrol(registry)
@@ -152,8 +167,6 @@ DAMAGE: list[Callable[[dict[str, object]], object]] = [
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_record_is_an_error_and_no_permission(damage: Callable[[dict[str, object]], object]) -> None:
-    import json
-
     fields = json.loads(Device(DEVICE, 1, (SigningKey(SIGNER.public, 1),)).to_json())
     damage(fields)
     with pytest.raises(BadRecord):

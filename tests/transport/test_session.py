@@ -296,3 +296,33 @@ def test_the_window_opens_with_answers_and_closes_when_chunks_go_missing() -> No
     assert sendable() == 4
     one.missing([chunk(51).chunk_id], 200)
     assert sendable() == 4, "what was not sent did not go missing"
+
+
+def test_an_archive_in_trouble_is_tried_with_one_chunk_at_a_time() -> None:
+    one = session()
+    for seq in range(3):
+        send(one, seq)
+    one.answered(Answer(0, (), (Nack(digest(0), NackCode.LATER, 60),)), SECOND_NS)
+    assert one.choose(2 * SECOND_NS, [chunk(9)]) is None, "the rest would only be refused as well"
+    due_ns = one.next_due_ns(2 * SECOND_NS)
+    assert due_ns is not None
+    assert 60 * SECOND_NS < due_ns <= 122 * SECOND_NS
+    one.answered(ack(1, 2), due_ns - 2)
+    assert one.choose(due_ns - 1, [chunk(9)]) is not None, "it takes chunks again"
+    send(one, 0, due_ns)
+    one.answered(Answer(0, (), (Nack(digest(0), NackCode.LATER, 60),)), due_ns + 1)
+    assert one.choose(due_ns + 2, [chunk(9)]) is not None, "it was this chunk: others go on"
+
+
+def test_what_is_put_off_does_not_stand_in_the_way_of_what_fills_the_window() -> None:
+    one = session(first_window=2)
+    send(one, 1)
+    send(one, 2)
+    one.start(chunk(3), digest(3), 0)
+    one.lost_connection(0)  # 3 may go again at once, but the window is full
+    due_ns = one.next_due_ns(0)
+    assert due_ns is not None
+    assert one.choose(1, [chunk(9)]) is None
+    later = due_ns + 60 * SECOND_NS
+    assert one.next_due_ns(later) is None
+    assert one.choose(later, [chunk(9)]) is not None, "it would wait for ever"

@@ -77,12 +77,13 @@ class SpoolMachine(RuleBasedStateMachine):
             self.killed()
 
     def reconcile(self) -> None:
-        """After a crash inside `put`: room may have been made of which nobody was told."""
+        """After a crash: room may have been made of which nobody was told. Then the spool tells of it now."""
         for gap in self.spool.take_losses():
             self.lose(gap)
 
     def lose(self, gap: Gap) -> None:
-        assert gap.chunk_id in self.waiting or gap.chunk_id in self.uncertain or gap.chunk_id in self.settled, gap
+        known = gap.chunk_id in self.waiting or gap.chunk_id in self.uncertain or gap.chunk_id in self.settled
+        assert known or gap.chunk_id in self.lost or gap.chunk_id in self.forgotten, gap
         self.waiting.pop(gap.chunk_id, None)
         self.uncertain.pop(gap.chunk_id, None)
         self.lost.add(gap.chunk_id)
@@ -122,12 +123,15 @@ class SpoolMachine(RuleBasedStateMachine):
             for gap in self.spool.take_losses():
                 self.lose(gap)
 
-        try:
-            operation()
-        except SimFiles.Killed:
-            before_crash = dict(self.waiting)
-            self.killed()
-            self.forgive_drops(before_crash, value)
+        self.killable(operation)
+
+    @rule(count=st.integers(10, 40), value=st.sampled_from([0, 100, 200, 255]))
+    def put_many(self, count: int, value: int) -> None:
+        """Come near the limit, so that putting means dropping."""
+        opened = self.spool
+        for _ in range(count):
+            if self.spool is opened:  # else a crash ended it
+                self.put(24_000, value, False)
 
     @precondition(lambda self: self.doubtful is not None)
     @rule()
@@ -141,9 +145,7 @@ class SpoolMachine(RuleBasedStateMachine):
         except (StorageFailed, SpoolFull):
             gaps = []
         except SimFiles.Killed:
-            before = dict(self.waiting)
             self.killed()
-            self.forgive_drops(before, value)
             return
         else:
             self.uncertain.pop(chunk_id, None)
@@ -151,15 +153,6 @@ class SpoolMachine(RuleBasedStateMachine):
             self.confirmed.add(chunk_id)
         for gap in [*gaps, *self.spool.take_losses()]:
             self.lose(gap)
-
-    def forgive_drops(self, before: dict[ChunkId, tuple[bytes, int]], value: int) -> None:
-        """After a crash inside `put`, what it dropped is gone and nobody was told."""
-        there = {entry.chunk_id for entry in self.spool.entries()}
-        for lost, (_, worth) in before.items():
-            if lost not in there and self.policy is not WhenFull.PAUSE:
-                assert self.policy is WhenFull.DROP_OLDEST or worth >> 5 <= value >> 5
-                self.waiting.pop(lost, None)
-                self.settled.add(lost)
 
     def killed(self) -> None:
         self.doubtful = None
@@ -211,10 +204,6 @@ class SpoolMachine(RuleBasedStateMachine):
             gaps = self.spool.expire(before_ns)
         except SimFiles.Killed:
             self.killed()
-            there = {entry.chunk_id for entry in self.spool.entries()}
-            for chunk_id in old - there:  # some were marked, and nobody was told
-                self.waiting.pop(chunk_id, None)
-                self.settled.add(chunk_id)
             return
         assert {gap.chunk_id for gap in gaps} <= old
         for gap in gaps:
@@ -227,6 +216,12 @@ class SpoolMachine(RuleBasedStateMachine):
         entries = list(self.spool.entries())
         self.files.fail_at, self.files.crash_at = planned
         return entries
+
+    @rule(share=st.floats(0, 1))
+    def tell(self, share: float) -> None:
+        """What tells of some losses is stored."""
+        ids = [chunk_id for chunk_id in self.lost if self.rng.random() < share]
+        self.killable(lambda: self.spool.told(ids))
 
     @rule(step=st.integers(1, 4000))
     def later(self, step: int) -> None:
@@ -297,7 +292,7 @@ def test_the_spool_keeps_its_promise_whatever_the_disk_does() -> None:
     run_state_machine_as_test(
         SpoolMachine,
         settings=settings(
-            max_examples=120 * SOAK,
+            max_examples=100 * SOAK,
             stateful_step_count=100,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { $, el, put, say } from "./dom.js";
 import { placeOf } from "./model.js";
-import { appName, clock, dayAndClock, day, inField, lasting, many } from "./words.js";
+import { appName, dayAndClock, inField, many, stretch } from "./words.js";
 
 export class Deletion {
   // Calls done() after something was deleted, and mark(from, to) when the stretch changes.
@@ -21,7 +21,6 @@ export class Deletion {
   show(model, now) {
     this.model = model;
     this.now = now;
-    if (!$("from").value && !model.empty) this.range(model.extent(model.days[0])[0], model.last, false);
     this.preview();
   }
 
@@ -33,7 +32,13 @@ export class Deletion {
     this.preview();
   }
 
+  // Offers a moment, unless somebody has chosen a stretch already.
+  offer(from, to) {
+    if (!this.chosenByHand) this.range(from, to, false);
+  }
+
   changed(target) {
+    if (target.id === "from" || target.id === "to") this.chosenByHand = true;
     const of = { from: "range", to: "range", "delete-app": "app" }[target.id];
     if (of) document.querySelector(`[name="what"][value="${of}"]`).checked = true;
     const [from, to] = this.stretch();
@@ -60,7 +65,7 @@ export class Deletion {
   around(from, to) {
     if (!(from < to)) return { chunks: [], name: "", open: false };
     const open = this.now?.open_ms;
-    return { chunks: this.model.between(from, to), name: `${dayAndClock(from)} to ${clock(to, false)}`, open: Boolean(open && to > open) };
+    return { chunks: this.model.between(from, to), name: stretch(from, to), open: Boolean(open && to > open) };
   }
 
   meaning({ chunks, open, app }) {
@@ -71,8 +76,7 @@ export class Deletion {
     const parts = [];
     if (chunks.length) {
       const from = Math.min(...chunks.map((one) => one.start)), to = Math.max(...chunks.map((one) => one.end));
-      const days = day(from) === day(to) ? "" : `${day(to)}, `;
-      parts.push(`Recordings are deleted in whole pieces: this is ${many(chunks.length, "piece")}, ${dayAndClock(from)} to ${days}${clock(to, false)}.`);
+      parts.push(`Recordings are deleted in whole pieces: this is ${many(chunks.length, "piece")}, ${stretch(from, to)}.`);
     }
     if (here) parts.push(`${here === 1 ? "One has" : `${here} have`} not left this machine, and ${here === 1 ? "is" : "are"} gone at once.`);
     if (sent.length) parts.push(`${sent.length === 1 ? "One has" : `${sent.length} have`} left: your copy is deleted, and the archive is told, with your device's signature, to erase ${sent.length === 1 ? "it" : "them"}.`);

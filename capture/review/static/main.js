@@ -16,8 +16,8 @@ const state = { model: new Model([], null), now: null, version: null, day: null,
 const seek = (ms) => { player.toggle(false); player.seek(ms); };
 const filter = (app) => { timeline.app = app; moments.filter(app); timeline.draw(); };
 const player = new Player({ moved });
-const timeline = new Timeline({ seek, select: (from, to) => deletion.range(from, to), filter });
-const moments = new Moments({ seek: (ms) => { toDayOf(ms); seek(ms); }, filter });
+const timeline = new Timeline({ seek, select: (from, to) => { deletion.chosenByHand = true; deletion.range(from, to); }, filter });
+const moments = new Moments({ seek: (ms) => { toDayOf(ms); seek(ms); offer(ms); }, filter });
 const deletion = new Deletion({ done: refresh, mark: (from, to) => timeline.mark(from, to) });
 
 function moved(ms) {
@@ -26,6 +26,11 @@ function moved(ms) {
   scrub.setAttribute("aria-valuetext", `${day(ms)}, ${clock(ms)}`);
   timeline.at(ms);
   moments.at(ms);
+}
+
+function offer(ms) {
+  const moment = state.model.moments.findLast((one) => one.start <= ms && ms < one.end);
+  if (moment) deletion.offer(moment.start, moment.end);
 }
 
 // -- the stretch of time that is shown
@@ -85,6 +90,7 @@ async function refresh() {
   if (first && !model.empty) {
     player.ms = model.opening(state.day);
     moved(player.ms);
+    offer(player.ms);
   }
   player.show(model).then(() => document.body.classList.add("ready"));
   deletion.show(model, state.now);
@@ -98,7 +104,7 @@ function welcome() {
   const kept = state.now?.kept;
   const words = kept && !(kept.keep_s && kept.limit_bytes)
     ? ["No copies are kept.", "Your configuration says so ([review] in config.toml). What is recorded is sealed for the archive, and cannot be opened here."]
-    : !agent ? ["Nothing has been recorded lately.", "modicum is not running. `modicum run` starts it, once you have agreed to its notice."]
+    : !agent ? ["Nothing has been recorded lately.", "modicum is not running. “modicum run” starts it, once you have agreed to its notice."]
       : state.now.open_ms ? ["The first piece is still being recorded.", "It shows here when it is complete, or at once with “Show what is being recorded now”."]
         : ["Nothing has been recorded lately.", "When an application that you have allowed is in front, what is recorded of it shows here."];
   $("picture").hidden = true;
@@ -114,6 +120,7 @@ async function ask() {
     if (state.now.version !== state.version) await refresh();
     else showNow(state.now, state.model);
     deletion.show(state.model, state.now);
+    document.body.classList.toggle("open", Boolean(state.now.open_ms));
     if (state.model.empty) welcome();
     banner("");
   } catch (error) {
@@ -158,7 +165,7 @@ $("flush").addEventListener("click", () => doing(() => post("/api/flush")));
 $("close").addEventListener("click", async () => {
   state.ended = true;
   await post("/api/close").catch(() => {});
-  document.body.replaceChildren(el("main", { class: "closed" }, el("h1", {}, "This page has ended."), el("p", {}, "You can close the tab. `modicum review` opens it again.")));
+  document.body.replaceChildren(el("main", { class: "closed" }, el("h1", {}, "This page has ended."), el("p", {}, "You can close the tab. “modicum review” opens it again.")));
 });
 
 await ask();

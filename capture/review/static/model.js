@@ -1,8 +1,9 @@
 // The timeline as the server tells it, and what can be asked of it. No drawing here.
 
-import { startOfDay } from "./words.js";
+import { appName, deed, startOfDay } from "./words.js";
 
 export const STALE_MS = 300e3; // an older picture says nothing of a moment, though the screen may not have changed
+const SOON_MS = 3000;
 const NEAR_MS = 60e3; // spans of one window so close together are one moment
 
 export class Model {
@@ -15,13 +16,18 @@ export class Model {
       .flatMap((one) => one.spans.map(([app, title, start, end]) => ({ app, title, start, end, chunk: one })))
       .sort((a, b) => a.start - b.start);
     this.missing = this.events.flatMap((one) => one.missing.map(([cause, start, end]) => ({ cause, start, end })));
-    this.acts = this.events.flatMap((one) => one.acts.map(([at, kind, fields]) => ({ at, kind, fields })));
+    this.deeds = this.events.flatMap((one) => one.acts.map(([at, kind, fields]) => ({ at: at - (fields.ago ?? 0), text: deed(kind, fields) })))
+      .filter((one) => one.text).sort((a, b) => a.at - b.at);
     this.days = [...new Set(chunks.flatMap((one) => [startOfDay(one.start), startOfDay(one.end)]))].sort((a, b) => b - a);
     this.now = now;
     const totals = new Map();
     for (const span of this.spans) totals.set(span.app, (totals.get(span.app) ?? 0) + span.end - span.start);
     this.apps = [...totals].sort((a, b) => b[1] - a[1]).map(([app, total]) => ({ app, total }));
     this.moments = joined(this.spans);
+    for (const one of this.moments) {
+      const deeds = this.deeds.filter((deed) => deed.at >= one.start && deed.at < one.end).map((deed) => deed.text);
+      one.words = `${one.title} ${one.app} ${appName(one.app)} ${deeds.join(" ")}`.toLowerCase();
+    }
   }
 
   get empty() { return this.chunks.length === 0; }
@@ -60,11 +66,12 @@ export class Model {
     return this.screens.findLast((one) => one.start <= ms) ?? null;
   }
 
-  // What holds anything of a stretch. A picture shows until the next is taken, so the one before counts too.
+  // What holds anything of a stretch. A picture shows until the next is taken: unless that is soon, the one before counts too.
   between(from, to) {
+    const within = this.chunks.filter((one) => one.start < to && one.end > from);
     const before = this.screens.findLast((one) => one.end <= from && from - one.end < STALE_MS);
-    const covered = before && this.screens.some((one) => one.start <= from && one.end > from);
-    return this.chunks.filter((one) => (one.start < to && one.end > from) || (one === before && !covered));
+    const soon = this.screens.some((one) => one.end > from && one.start < Math.min(to, from + SOON_MS));
+    return before && !soon ? [before, ...within] : within;
   }
 
   // Chunks that hold something of an application: its events, and the pictures taken while it was in front.

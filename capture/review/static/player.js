@@ -6,6 +6,7 @@ import { STALE_MS } from "./model.js";
 import { CAUSES, appName, clock, lasting, many } from "./words.js";
 
 const TRAIL_MS = 1600, CLICK_MS = 900, SETTLE_MS = 140, STRIP_MS = 12e3, JUMP_AFTER_MS = 2500;
+const DEEDS_MS = [8000, 6000]; // before and after
 const KEPT_EVENTS = 8; // chunks whose events are in memory
 const KEY_CLASSES = ["other", "letter", "digit", "punctuation", "space", "edit", "navigation", "modifier", "function"];
 const BUTTONS = { 2: "left", 4: "middle", 6: "right", 8: "wheel", 10: "wheel", 12: "wheel", 14: "wheel" };
@@ -151,6 +152,7 @@ export class Player {
     else this.blank(this.model.empty ? "" : film?.error || (film?.loading ? "Opening the pictures …" : "No picture of this moment."), events);
     this.overlay(events, ms, at >= 0 ? film.shots[at] : events.at(-1)?.display);
     this.strip(events, ms);
+    this.deeds(ms);
     this.caption(gap, at >= 0 ? film.shots[at][0] : null, events, ms);
   }
 
@@ -230,6 +232,14 @@ export class Player {
     $("strip").dataset.ticks = marks.length;
   }
 
+  // What was done shortly before and after, as far as the applications told.
+  deeds(ms) {
+    const near = this.model.deeds.filter((one) => one.at > ms - DEEDS_MS[0] && one.at < ms + DEEDS_MS[1]).slice(-6);
+    const done = near.findLast((one) => one.at <= ms);
+    put($("deeds"), near.length ? null : el("li", {}, "Nothing was chosen, copied or opened around here."), ...near.map((one) => el("li", { "aria-current": one === done ? "true" : null }, el("span", { class: "when" }, clock(one.at)), one.text)));
+    $("deeds").hidden = this.model.deeds.length === 0;
+  }
+
   caption(gap, taken, all, ms) {
     const span = this.model.spanAt(ms);
     say($("cap-app"), span ? appName(span.app) : gap ? "Not recorded" : this.model.empty ? "" : "Nothing in front");
@@ -242,15 +252,8 @@ export class Player {
     }
     if (!this.model.empty) facts.push(`${many(clicks, "click")} and ${many(keys, "key")} around here`);
     if (taken !== null && ms - taken > 3000) facts.push(`picture of ${clock(taken)}`);
-    const act = this.model.acts.findLast((one) => one.at <= ms && one.at > ms - 4000);
-    if (act) facts.push(told(act));
     say($("cap-facts"), facts.join(" · "));
   }
-}
-
-export function told({ kind, fields }) {
-  const words = Object.entries(fields).filter(([, value]) => typeof value === "string" && value && !/^[0-9a-f]{16,}$/.test(value)).map(([, value]) => value);
-  return words.length ? `${kind}: ${words.slice(0, 3).join(", ")}` : kind;
 }
 
 function line(points, unit, opacity) {

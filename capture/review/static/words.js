@@ -19,8 +19,14 @@ export function day(ms) {
   return new Date(ms).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" });
 }
 
-export function dayAndClock(ms) {
-  return `${sameDay(ms, Date.now()) ? "" : `${day(ms)}, `}${clock(ms, false)}`;
+export function dayAndClock(ms, seconds = false) {
+  return `${sameDay(ms, Date.now()) ? "" : `${day(ms)}, `}${clock(ms, seconds)}`;
+}
+
+// "10:02 to 10:17", to the second where it is short.
+export function stretch(from, to) {
+  const short = to - from < 600e3;
+  return `${dayAndClock(from, short)} to ${sameDay(from, to) ? clock(to, short) : dayAndClock(to, short)}`;
 }
 
 export function inField(ms) {
@@ -63,7 +69,30 @@ export function appName(app) {
 export const CAUSES = {
   pause: "paused by you", lock: "screen locked", scope: "another application in front", sleep: "machine asleep",
   plan: "the plan records nothing", "low-battery": "battery low", exempt: "exempted by you", withdrawn: "consent withdrawn",
+  secret: "a secret was being typed", reload: "the configuration was being applied",
 };
+
+// What a row tells of something done, as a person would say it; null: nothing that a person did.
+export function deed(kind, fields) {
+  const named = (of) => (fields.name ? `“${fields.name}”` : `a ${of ?? "thing"}${fields.digest ? " whose name is not kept" : ""}`);
+  const role = (fields.role ?? "").replaceAll("-", " ");
+  switch (kind) {
+    case "element": return `Pressed ${named(role)}${fields.name && role ? `, a ${role}` : ""}`;
+    case "select":
+      if (fields.checked !== undefined && fields.checked !== null) return `${fields.checked ? "Ticked" : "Unticked"} ${named(role)}`;
+      return fields.committed === false ? `Looked at ${named(role)}, and left it` : `Chose ${named(role)}`;
+    case "dialog": return fields.open ? `${named("dialog")} opened` : `${named("dialog")} closed`;
+    case "site": return fields.host ? `At ${fields.host}` : null;
+    case "shortcut": return `Pressed ${fields.name}`;
+    case "clipboard": return fields.secret ? "Copied a secret, of which nothing is kept" : `Copied${fields.size ? ` ${bytes(fields.size)}` : ""}${fields.source ? ` from ${appName(fields.source)}` : ""}`;
+    case "paste": return `Pasted${fields.target ? ` into ${appName(fields.target)}` : ""}`;
+    case "pair": return null;
+    default: {
+      const words = Object.values(fields).filter((value) => typeof value === "string" && value && !/^[0-9a-f]{16,}$/.test(value));
+      return [kind, ...words.slice(0, 3)].join(" ");
+    }
+  }
+}
 
 export function list(words) {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;

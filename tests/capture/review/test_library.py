@@ -176,7 +176,7 @@ def test_pictures_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(60):
             films.picture(name, number)
         assert films.held_bytes <= 3_000
-    assert len(asked) == 4, "a pass for the small pictures, and one for the large ones, forwards"
+    assert len(asked) == 4, "once to list the frames, and once to decode them, forwards"
 
 
 def test_a_shelf_gives_up_what_was_not_asked_for_longest() -> None:
