@@ -45,7 +45,7 @@ class VirtualDesktop:
             the bus lets nobody else in.
 
     Attributes:
-        name: e.g. ":70", once started.
+        name: e.g. ":70", once started. server_pid: the X server's process.
         environment: what a program needs to run on this desktop.
         folder: everything of this desktop; it is deleted at the end.
         site: the pages of the browser.
@@ -139,6 +139,7 @@ class VirtualDesktop:
             environment={"PATH": PROGRAMS_PATH, "HOME": str(self.folder)},
             folder=self.folder,
         )
+        self.server_pid = server.pid
         until = time.monotonic() + START_S
         while not self.name:
             lines = [line for line in server.log.read_text().splitlines() if line.isdigit()]

@@ -130,7 +130,7 @@ def _settle(page: Any) -> None:
       for (const one of all.filter((one) => !one.screens && !one.damaged).reverse()) {
         const events = await (await fetch(`/api/events/${one.id}`)).json();
         const at = events.pointer.t.findLast((t, n) => events.pointer.kind[n] === 2 &&
-          one.spans.some(([, title, from, to]) => title.endsWith("Chromium") && from < events.start_ms + t - 2000 && to > events.start_ms + t) &&
+          one.spans.some(([, title, from, to]) => title.endsWith("Chromium") && from < events.start_ms + t - 2000 && to > events.start_ms + t + 900) &&
           taken.some((at) => events.start_ms + t - at > 0 && events.start_ms + t - at < 2500));
         if (at === undefined) continue;
         const scrub = document.getElementById("scrub");

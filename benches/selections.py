@@ -274,6 +274,7 @@ def run(folder: Path, *, count: int, apps: Sequence[str], seed: int) -> dict[str
                         opened.chooser.choose(rng, script)
                         if sys.stderr.isatty():
                             print(f"\r  {name}: {len(script.choices)} of {count}", end="", file=sys.stderr)
+                    print(f"  {name}: done, {len(script.choices)} of {count}", file=sys.stderr, flush=True)
                     time.sleep(1)
                     if "-v" in sys.argv:
                         print(stack.status(), file=sys.stderr)
@@ -321,7 +322,19 @@ def main() -> None:
     print(table(scores))
 
 
-__all__ = ["CLASSES", "Chosen", "Clicked", "Score", "run", "table"]
+__all__ = [
+    "CLASSES",
+    "PURPOSE",
+    "Chosen",
+    "Clicked",
+    "Open",
+    "Page",
+    "Score",
+    "open_application",
+    "recording",
+    "run",
+    "table",
+]
 
 if __name__ == "__main__":
     main()

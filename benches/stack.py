@@ -169,6 +169,11 @@ reader = "you: the private half lies in the demo's folder"
 
     # --- meanwhile ---
 
+    @property
+    def agent_pid(self) -> int:
+        """The agent's process id, once started."""
+        return self._parts["agent"].pid
+
     def status(self) -> Status:
         """Return what the agent says of itself.
 

@@ -20,9 +20,15 @@ def explain(error: BaseException) -> tuple[str, Exit] | None:
         return str(error), Exit.WRONG_KEY
     if isinstance(error, codec.errors.CodecError):
         return str(error), Exit.DAMAGED
-    if type(error).__module__ == "transport.errors":
-        kinds = {"Unavailable": Exit.NO_BROKER, "Refused": Exit.NO_BROKER, "SpoolFull": Exit.DISK_FULL}
-        return str(error), kinds.get(type(error).__name__, Exit.FAILED)
+    names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__.startswith("transport.")]
+    if "TransportError" in names:
+        kinds = {
+            "Unavailable": Exit.NO_BROKER,
+            "Refused": Exit.NO_BROKER,
+            "SpoolFull": Exit.DISK_FULL,
+            "Untrusted": Exit.NO_PERMISSION,
+        }
+        return str(error), next((kinds[name] for name in names if name in kinds), Exit.FAILED)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         where = f" ({error.filename})" if error.filename else ""
         return (

@@ -243,13 +243,11 @@ class Semantics:
         self._arm()
 
     async def _look_at(self, signal: Signal, path: str) -> None:
-        for _ in range(TRIES):
-            found = await self.lookup.element(signal.app, path)
-            if found is not None:
-                if signal.kind is Kind.FOCUSED:
-                    self._set_secret(self._is_for_a_secret(found))
-                self._selections.found(found)
-                return
+        found = await self.lookup.element(signal.app, path)
+        if found is not None:
+            if signal.kind is Kind.FOCUSED:
+                self._set_secret(self._is_for_a_secret(found))
+            self._selections.found(found)
 
     async def _look_at_dialog(self, signal: Signal) -> None:
         found = await self.lookup.element(signal.app, signal.path)

@@ -166,6 +166,7 @@ def token(
     vault: VaultOption = None,
     archive_key: ArchiveKeyOption = None,
     hours: Annotated[float, typer.Option("--hours", min=0.01, max=8760, help="How long it holds.")] = 72,
+    out: Annotated[Path | None, typer.Option("--out", help="Write it there, 0600, instead of printing it.")] = None,
     hybrid: HybridOption = False,
 ) -> None:
     """Print a one-time token, with which one person enrols one device: `modicum enrol`."""
@@ -174,7 +175,10 @@ def token(
 
     registrar = Registrar(RealFiles(), open_registry(devices), read_authority(authority), Offer())
     made = registrar.make_token(_sealing_key(vault, archive_key, hybrid=hybrid), hours=hours)
-    typer.echo(made.to_text())
+    if out is not None:
+        write(out, f"{made.to_text()}\n".encode())
+    else:
+        typer.echo(made.to_text())
     if sys.stdout.isatty():
         typer.echo(
             f"Give it to one person, over a channel that you trust. It serves once, within {hours:g} h.", err=True

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from capture.review.bounds import Bounds
 from codec.chunk import MAX_CHUNK_BYTES, SECONDS_PER_DAY, parse_header, seal_chunk
+from codec.errors import CodecError
 from codec.model import ChunkId
 from codec.seal import ArchivePublicKey, DeviceSigningKey
 
@@ -117,19 +118,18 @@ class Copies:
         return self._folder.read(copy.name, limit_bytes=MAX_CHUNK_BYTES)
 
     def keep(self, packed: Packed, recipient: ArchivePublicKey, signer: DeviceSigningKey) -> None:
-        """Keep a copy of a chunk. Raises nothing that the disk says: the copy is left out then, and counted."""
+        """Keep a copy of a chunk. Raises nothing: what cannot be copied is left out, and counted."""
         if not self.bounds.keeps:
             return
-        expires_s = parse_header(packed.chunk).expires_day * SECONDS_PER_DAY
-        content = seal_chunk(
-            packed.chunk_id,
-            packed.body,
-            recipient=recipient,
-            signer=signer,
-            expires_s=expires_s,
-            value=packed.value,
-        )
         try:
+            content = seal_chunk(
+                packed.chunk_id,
+                packed.body,
+                recipient=recipient,
+                signer=signer,
+                expires_s=parse_header(packed.chunk).expires_day * SECONDS_PER_DAY,
+                value=packed.value,
+            )
             with self._guard:
                 if not self._make_room(len(content)):
                     self.skipped["copies for the review page: the disk is nearly full"] += 1
@@ -137,6 +137,8 @@ class Copies:
                 self._folder.write(self._name_of(packed), content)
         except OSError as error:
             self.skipped[f"copies for the review page: {error.strerror or error}"] += 1
+        except (CodecError, ValueError) as error:  # the chunk itself is in the spool, and counts
+            self.skipped[f"copies for the review page: {error}"] += 1
 
     def prune(self) -> None:
         """Erase what is too old or too much.

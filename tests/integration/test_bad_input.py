@@ -76,6 +76,19 @@ def test_a_wider_configuration_asks_again(blind: Stack) -> None:
     )
 
 
+def test_an_administrators_policy_narrows_and_blocks_nothing_of_the_persons(blind: Stack) -> None:
+    policy = blind.folder / "policy.toml"
+    policy.write_text('[scope]\ndeny = ["xterm"]\n[consent]\nretention = "30 days"')
+    run = ["run", "--config", str(blind.config), "--policy", str(policy)]
+    assert "DISPLAY" in fails(blind, Exit.NO_DISPLAY, *run), "narrower: nobody is asked again"
+    assert "30 days" in blind.run("consent", "--config", str(blind.config), "--policy", str(policy), check=False).stdout
+    policy.write_text("[control]\npause = false")
+    assert "can only narrow" in fails(blind, Exit.USAGE, *run)
+    blind.run("withdraw", "--config", str(blind.config))
+    assert not (blind.folder / "agent" / "state" / "consent.json").exists()
+    assert [line.split()[2] for line in blind.run("journal").stdout.splitlines()] == ["consent", "withdraw"]
+
+
 def test_the_hash_of_another_notice_is_no_consent(blind: Stack) -> None:
     said = fails(blind, Exit.NO_CONSENT, "consent", "--config", str(blind.config), "--accept", "0" * 64)
     assert "not the hash" in said

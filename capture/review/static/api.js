@@ -9,7 +9,7 @@ async function answer(path, options) {
     response = await fetch(path, { cache: "no-store", ...options });
   } catch {
     gone();
-    throw new Error("This page has ended. Run `modicum review` again.");
+    throw new Error("This page has ended. Run “modicum review” again.");
   }
   const told = response.headers.get("content-type")?.startsWith("application/json") ? await response.json() : {};
   if (!response.ok) throw new Error(told.error ?? `the server answers ${response.status}`);

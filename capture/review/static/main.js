@@ -104,7 +104,7 @@ function welcome() {
   const kept = state.now?.kept;
   const words = kept && !(kept.keep_s && kept.limit_bytes)
     ? ["No copies are kept.", "Your configuration says so ([review] in config.toml). What is recorded is sealed for the archive, and cannot be opened here."]
-    : !agent ? ["Nothing has been recorded lately.", "modicum is not running. `modicum run` starts it, once you have agreed to its notice."]
+    : !agent ? ["Nothing has been recorded lately.", "modicum is not running. “modicum run” starts it, once you have agreed to its notice."]
       : state.now.open_ms ? ["The first piece is still being recorded.", "It shows here when it is complete, or at once with “Show what is being recorded now”."]
         : ["Nothing has been recorded lately.", "When an application that you have allowed is in front, what is recorded of it shows here."];
   $("picture").hidden = true;
@@ -120,6 +120,7 @@ async function ask() {
     if (state.now.version !== state.version) await refresh();
     else showNow(state.now, state.model);
     deletion.show(state.model, state.now);
+    document.body.classList.toggle("open", Boolean(state.now.open_ms));
     if (state.model.empty) welcome();
     banner("");
   } catch (error) {
@@ -164,7 +165,7 @@ $("flush").addEventListener("click", () => doing(() => post("/api/flush")));
 $("close").addEventListener("click", async () => {
   state.ended = true;
   await post("/api/close").catch(() => {});
-  document.body.replaceChildren(el("main", { class: "closed" }, el("h1", {}, "This page has ended."), el("p", {}, "You can close the tab. `modicum review` opens it again.")));
+  document.body.replaceChildren(el("main", { class: "closed" }, el("h1", {}, "This page has ended."), el("p", {}, "You can close the tab. “modicum review” opens it again.")));
 });
 
 await ask();

@@ -49,7 +49,7 @@ export class Moments {
     const found = this.model.moments.filter((one) => (!this.app || one.app === this.app) &&
       words.every((word) => one.words.includes(word))).reverse();
     const total = found.reduce((sum, one) => sum + one.end - one.start, 0);
-    say($("count"), this.model.empty ? "" : found.length ? `${many(found.length, "moment")}, ${lasting(total)}` : "Nothing fits. Try fewer words, or another application.");
+    say($("count"), this.model.empty ? "Moments stand here, the latest first." : found.length ? `${many(found.length, "moment")}, ${lasting(total)}` : "Nothing fits. Try fewer words, or another application.");
     const now = Date.now();
     let last = null;
     const items = [];

@@ -69,7 +69,7 @@ function gauge(name, used, limit, forecast, words) {
 }
 
 function budget(of, link) {
-  if (!of) return put($("budget"), el("p", { class: "note" }, "The budget is known while modicum runs: `modicum run`."));
+  if (!of) return put($("budget"), el("p", { class: "note" }, "The budget is known while modicum runs: “modicum run”."));
   const over = of.month_limit && of.forecast_month > of.month_limit;
   const until = new Date(`${of.month_end}T00:00`).toLocaleDateString("en-GB", { day: "numeric", month: "long" });
   const forecast = of.forecast_month === null || of.forecast_month === undefined ? null
@@ -82,7 +82,7 @@ function budget(of, link) {
 }
 
 function plan(agent) {
-  if (!agent) return put($("plan"), el("p", { class: "note" }, "modicum is not running, so nothing is being recorded. `modicum run` starts it."));
+  if (!agent) return put($("plan"), el("p", { class: "note" }, "modicum is not running, so nothing is being recorded. “modicum run” starts it."));
   const left = Object.entries(agent.refused ?? {});
   put($("plan"),
     el("p", { class: "plan-words" }, agent.plan.charAt(0).toUpperCase() + agent.plan.slice(1)),

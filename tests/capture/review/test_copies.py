@@ -6,7 +6,7 @@ import errno
 import os
 import random
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +163,14 @@ def test_nothing_that_the_disk_says_reaches_the_recording(
     keep(copies, made(0))
     assert seqs(copies) == []
     assert os.strerror(number) in next(iter(copies.skipped))
+
+
+def test_nothing_that_is_wrong_with_a_copy_reaches_the_recording(folder: Folder) -> None:
+    copies = copies_in(folder, Clock())
+    keep(copies, replace(made(0), chunk=b"no chunk"))
+    keep(copies, replace(made(0), value=300))
+    assert seqs(copies) == []
+    assert copies.skipped.total() == 2
 
 
 def test_forgetting_overwrites_before_it_removes() -> None:

@@ -1,0 +1,255 @@
+"""Shell: what recording adds to the time from an input to the application that gets it, and to everybody's CPU.
+
+    python -m benches.delay                    4,000 events, with and without the agent, in turns
+
+An application waits for clicks and keys; a hand injects them by XTEST and notes when; the application notes when each has
+come. Stretches with the whole agent recording (screenshots, choices, frames for actions) alternate with stretches without it, so
+that what else the machine does falls on both. The table says the latency's median and tail in both, the difference, the agent's
+CPU, and what the application and the X server took in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from benches.desktop import VirtualDesktop
+from benches.display import Display
+from benches.stack import Stack
+
+ROOT = Path(__file__).resolve().parent.parent
+STRETCHES = 6
+"""Half of them with the agent."""
+RATE_HZ = 40.0
+COME_S = 5.0
+START_S = 30.0
+WARM_UP_S = 3.0
+PRIORITY = -15
+"""Of hand, X server and application, where that is permitted; the agent has the ordinary one. On a machine that others use, theirs
+is most of the tail otherwise."""
+MOVES = 3
+"""Motions before each click, as a hand makes them."""
+
+
+@dataclass(slots=True)
+class Side:
+    """With the agent, or without.
+
+    Attributes:
+        latencies_ms: from the injection to the application. seconds: how long it took.
+        application_s, server_s, agent_s: CPU.
+    """
+
+    latencies_ms: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    application_s: float = 0.0
+    server_s: float = 0.0
+    agent_s: float = 0.0
+
+    def quantile(self, share: float) -> float:
+        """Return a quantile of the latencies, ms."""
+        return float(np.quantile(self.latencies_ms, share))
+
+
+def added_ms(on: Side, off: Side, share: float, *, rounds: int = 200, seed: int = 1) -> tuple[float, float, float]:
+    """Return by how much a quantile is later with the agent, and the interval that holds 95 % of resamplings, ms."""
+    rng = np.random.default_rng(seed)
+    a, b = np.array(on.latencies_ms), np.array(off.latencies_ms)
+    differences = [
+        np.quantile(rng.choice(a, len(a)), share) - np.quantile(rng.choice(b, len(b)), share) for _ in range(rounds)
+    ]
+    low, high = np.quantile(differences, (0.025, 0.975))
+    return on.quantile(share) - off.quantile(share), float(low), float(high)
+
+
+class Waiter:
+    """The application: a child process that says when each press comes."""
+
+    def __init__(self, desktop: VirtualDesktop) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benches.delay", "--wait"],
+            env={**desktop.environment, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._lines = self._process.stdout
+        self._lines.readline()  # it is on the screen
+        self.pid = self._process.pid
+
+    def came_ms(self) -> float | None:
+        """Return when the next press came (monotonic clock), None when it does not come."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._lines, selectors.EVENT_READ)
+            if not selector.select(COME_S):
+                return None
+        return float(self._lines.readline())
+
+    def end(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def wait() -> None:
+    """Be the application: a window over the middle of the display that repaints a little with each press."""
+    import xcffib
+    import xcffib.xproto as xp
+
+    library: Any = xcffib
+    connection = library.connect(os.environ["DISPLAY"])
+    screen = connection.get_setup().roots[0]
+    core, window, context = connection.core, connection.generate_id(), connection.generate_id()
+    mask = xp.EventMask.ButtonPress | xp.EventMask.KeyPress | xp.EventMask.Exposure
+    core.CreateWindow(
+        screen.root_depth, window, screen.root, 200, 150, 600, 400, 0, xp.WindowClass.InputOutput,
+        screen.root_visual, xp.CW.BackPixel | xp.CW.EventMask, [0x406080, mask],
+    )  # fmt: skip
+    name = b"waiter\0Waiter\0"
+    core.ChangeProperty(xp.PropMode.Replace, window, xp.Atom.WM_CLASS, xp.Atom.STRING, 8, len(name), name)
+    core.CreateGC(context, window, xp.GC.Foreground, [0xFFFFFF])
+    core.MapWindow(window)
+    connection.flush()
+    rectangle: Any = library.xproto.RECTANGLE.synthetic
+    shown, count = False, 0
+    while True:
+        event = connection.wait_for_event()
+        came_ns = time.monotonic_ns()
+        if isinstance(event, xp.ExposeEvent) and not shown:
+            shown = True
+            print("shown", flush=True)
+        elif isinstance(event, xp.ButtonPressEvent | xp.KeyPressEvent):
+            print(came_ns / 1e6, flush=True)
+            count += 1
+            core.PolyFillRectangle(window, context, 1, [rectangle(count % 580, 20 + count // 580 * 4 % 300, 4, 4)])
+            connection.flush()
+
+
+def stretch(display: Display, waiter: Waiter, rng: Random, count: int) -> list[float]:
+    """Inject `count` presses and return how long each took to come, ms."""
+    latencies = []
+    code, _ = display.find_key("a")
+    for number in range(count):
+        time.sleep(rng.expovariate(RATE_HZ))
+        for _ in range(MOVES):
+            display.move(250 + rng.randrange(500), 200 + rng.randrange(300))
+        what, which = (display.button, 1) if number % 3 else (display.key, code)
+        began_ns = time.monotonic_ns()
+        what(which, down=True)
+        came_ms = waiter.came_ms()
+        what(which, down=False)
+        if came_ms is not None:
+            latencies.append(came_ms - began_ns / 1e6)
+    return latencies
+
+
+def run(folder: Path, *, events: int, seed: int = 1) -> tuple[Side, Side]:
+    """Return what was measured with the agent and without.
+
+    Args:
+        folder: empty.
+    """
+    rng, on, off = Random(seed), Side(), Side()
+    with VirtualDesktop((1024, 768), apps=(), panel=False, accessible=True) as desktop:
+        waiter = Waiter(desktop)
+        display = desktop.connect()
+        server = desktop.server_pid
+        for pid in (waiter.pid, server):
+            _favour(pid)
+        try:
+            for number in range(STRETCHES):
+                count = events // STRETCHES
+                if number % 2:
+                    time.sleep(WARM_UP_S)
+                    _favour(os.getpid())
+                    _measure(off, display, waiter, rng, count, server, None)
+                    continue
+                _favour(os.getpid(), ordinary=True)  # what is started now inherits it
+                own = folder / str(number)
+                own.mkdir()
+                with Stack(own, desktop.environment) as stack:
+                    stack.configure(["waiter"])
+                    stack.accept_notice()
+                    stack.start()
+                    until = time.monotonic() + START_S
+                    while stack.status().state != "recording" and time.monotonic() < until:
+                        time.sleep(0.2)
+                    time.sleep(WARM_UP_S)
+                    _favour(os.getpid())
+                    _measure(on, display, waiter, rng, count, server, stack.agent_pid)
+        finally:
+            display.close()
+            waiter.end()
+    return on, off
+
+
+def _measure(
+    side: Side, display: Display, waiter: Waiter, rng: Random, count: int, server: int, agent: int | None
+) -> None:
+    before = [_cpu_s(pid) for pid in (waiter.pid, server, agent)]
+    began_s = time.monotonic()
+    side.latencies_ms += stretch(display, waiter, rng, count)
+    side.seconds += time.monotonic() - began_s
+    taken = [_cpu_s(pid) - earlier for pid, earlier in zip((waiter.pid, server, agent), before, strict=True)]
+    side.application_s += taken[0]
+    side.server_s += taken[1]
+    side.agent_s += taken[2]
+
+
+def _favour(pid: int, *, ordinary: bool = False) -> None:
+    with contextlib.suppress(PermissionError):  # only root may; else what others do on the machine counts more
+        os.setpriority(os.PRIO_PROCESS, pid, 0 if ordinary else PRIORITY)
+
+
+def _cpu_s(pid: int | None) -> float:
+    """Return the CPU seconds of a process; 0 for none."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def table(on: Side, off: Side) -> str:
+    """Return the comparison as lines for a person."""
+    lines = [f"{'':16}{'median':>9}{'p95':>9}{'p99':>9}{'max':>9}   ms from the input to the application"]
+    for name, side in (("with the agent", on), ("without", off)):
+        quantiles = "".join(f"{side.quantile(share):9.3f}" for share in (0.5, 0.95, 0.99, 1.0))
+        lines.append(f"{name:16}{quantiles}   {len(side.latencies_ms):,} presses")
+    for share in (0.5, 0.99):
+        added, low, high = added_ms(on, off, share)
+        lines.append(f"added at {share:.0%}: {added:+.3f} ms (95 % of resamplings: {low:+.3f} to {high:+.3f})")
+    for name, side in (("with the agent", on), ("without", off)):
+        lines.append(
+            f"{name:16}CPU: agent {side.agent_s / side.seconds:.2%}, application {side.application_s / side.seconds:.2%}, "
+            f"X server {side.server_s / side.seconds:.2%} of a core"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.wait:
+        wait()
+    with tempfile.TemporaryDirectory(prefix="modicum-latency-") as temporary:
+        print(table(*run(Path(temporary), events=options.events, seed=options.seed)))
+
+
+if __name__ == "__main__":
+    main()
