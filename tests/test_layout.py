@@ -14,6 +14,7 @@ COMPOSITION_ROOTS = {
     "capture/cli.py",
     "capture/enrolling.py",
     "capture/erase_cli.py",
+    "capture/parts.py",
     "capture/reviewing.py",
     "capture/sender.py",
     "capture/withdrawal.py",
