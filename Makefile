@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz golden format clean
+.PHONY: help demo test check bench bench-short soak fuzz golden format clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -37,6 +37,16 @@ bench: $(VENV)/.installed  ## Measure events, screens, the budget and the collec
 	@$(BIN)/python -m benches.screens
 	@$(BIN)/python -m benches.budget --households 200
 	@$(BIN)/python -m benches.transport
+
+bench-short: $(VENV)/.installed  ## A short form of each bench, held against benches/baseline.json
+	@deploy/packages test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,portable]'
+	@$(BIN)/python -m benches.short --check --out build/benches
+
+soak: $(VENV)/.installed  ## An hour of recording: memory, descriptors and threads stay flat; longer forms of other tests
+	@deploy/packages test
+	@MODICUM_SOAK=4 MODICUM_SOAK_S=3600 $(BIN)/python -m pytest -s tests/integration/test_soak.py \
+		tests/integration/test_agent_daemons.py tests/transport/test_spool_model.py
 
 fuzz: $(VENV)/.installed  ## Fuzz every decoder for ten minutes each
 	@$(BIN)/python -m tests.fuzz.run all --seconds 600 --corpus .fuzz

@@ -7,6 +7,7 @@ then is told to the next agent, which records the gap and has the archive erase 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from capture.control import ask
 from capture.errors import CaptureError, NotRunning
 
 Id = tuple[int, int]
+MAX_IDS = 2000
+"""In one request to the agent, which reads 64 KiB."""
 WAIT_S = 20.0
 """For the agent; a flush encodes what is open."""
 
@@ -105,7 +108,12 @@ class Holder:
         Raises:
             CaptureError: it was not all deleted; the text says why.
         """
+        named = sorted(map(list, ids))
+        total: Counter[str] = Counter()
         try:
-            return {**await self.ask("delete", ids=sorted(map(list, ids)), open=open_too), "now": True}
+            for start in range(0, max(1, len(named)), MAX_IDS):
+                some = named[start : start + MAX_IDS]
+                total.update(await self.ask("delete", ids=some, open=open_too and start == 0))
+            return {**total, "now": True}
         except NotRunning:
             return {**await asyncio.to_thread(self._erase, frozenset(ids)), "now": False}

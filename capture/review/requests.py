@@ -18,7 +18,7 @@ from codec.model import ChunkId
 if TYPE_CHECKING:
     from capture.agent import Agent
 
-MAX_IDS = 4000
+MAX_IDS = 2500
 """In one request, which has 64 KiB."""
 
 

@@ -1,4 +1,4 @@
-"""Source: D-Bus, as far as the conditions need it: properties and signals. The only importer of dbus-fast.
+"""Source: D-Bus, as far as conditions, signs and semantics need it: calls, properties, signals.
 
 Guarantees: nothing is polled; a missing bus or service is an answer (None, {}), never an error: the agent works without any
 bus. Does not guarantee to learn of a service that hangs: a call that takes longer than CALL_S counts as not answered.

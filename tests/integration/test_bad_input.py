@@ -76,6 +76,19 @@ def test_a_wider_configuration_asks_again(blind: Stack) -> None:
     )
 
 
+def test_an_administrators_policy_narrows_and_blocks_nothing_of_the_persons(blind: Stack) -> None:
+    policy = blind.folder / "policy.toml"
+    policy.write_text('[scope]\ndeny = ["xterm"]\n[consent]\nretention = "30 days"')
+    run = ["run", "--config", str(blind.config), "--policy", str(policy)]
+    assert "DISPLAY" in fails(blind, Exit.NO_DISPLAY, *run), "narrower: nobody is asked again"
+    assert "30 days" in blind.run("consent", "--config", str(blind.config), "--policy", str(policy), check=False).stdout
+    policy.write_text("[control]\npause = false")
+    assert "can only narrow" in fails(blind, Exit.USAGE, *run)
+    blind.run("withdraw", "--config", str(blind.config))
+    assert not (blind.folder / "agent" / "state" / "consent.json").exists()
+    assert [line.split()[2] for line in blind.run("journal").stdout.splitlines()] == ["consent", "withdraw"]
+
+
 def test_the_hash_of_another_notice_is_no_consent(blind: Stack) -> None:
     said = fails(blind, Exit.NO_CONSENT, "consent", "--config", str(blind.config), "--accept", "0" * 64)
     assert "not the hash" in said
@@ -174,11 +187,10 @@ def test_on_a_full_disk_what_is_recorded_waits_and_is_kept(stack: Stack) -> None
         subprocess.run(["xdotool", "type", "--delay", "5", "first "], env=stack.environment, check=True)
         stack.ask("flush")
         ballast = state / "ballast"
-        with ballast.open("wb") as file:
+        with ballast.open("wb", buffering=0) as file:  # or the rest of a write waits for the close, and fails there
             try:
                 while True:
                     file.write(bytes(65_536))
-                    file.flush()
             except OSError:
                 pass
         closed = 0

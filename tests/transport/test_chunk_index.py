@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from codec.model import ChunkId
 from tests.transport.simfs import SimFiles
+from tests.transport.test_spool_model import SOAK
 from transport.chunk_index import HEAD_BYTES, LONGEST_MS, RECORD_BYTES, ChunkIndex, Kind, State
 from transport.fs import RealFiles
 
@@ -102,7 +103,7 @@ def test_what_is_older_than_the_retention_goes(index: ChunkIndex) -> None:
     assert [entry.chunk_id.seq for entry in index.entries() if entry.state is State.ARCHIVED] == [4999]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * SOAK, deadline=None)
 @given(place=st.integers(0, HEAD_BYTES + 6 * RECORD_BYTES - 1), bit=st.integers(0, 7), cut=st.integers(0, 40))
 def test_damage_never_makes_a_chunk_look_unsent_or_younger(place: int, bit: int, cut: int) -> None:
     files = SimFiles()
@@ -119,7 +120,7 @@ def test_damage_never_makes_a_chunk_look_unsent_or_younger(place: int, bit: int,
         assert span.state is not State.MADE or place % RECORD_BYTES == HEAD_BYTES % RECORD_BYTES + 25
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 * SOAK, deadline=None)
 @given(seed=st.integers(0, 2**32), crash_at=st.integers(1, 120), fail_at=st.none() | st.integers(1, 60))
 def test_after_any_crash_the_next_process_goes_on(seed: int, crash_at: int, fail_at: int | None) -> None:
     files = SimFiles(seed)

@@ -16,6 +16,7 @@ from codec.model import ChunkId
 from codec.seal import ArchivePrivateKey, DeviceSigningKey, DeviceVerifyKey, Suite
 from codec.tombstone import Authority, Range, Tombstone, sign_tombstone
 from tests.transport.simfs import SimFiles
+from tests.transport.test_spool_model import SOAK
 from transport.archive import FolderStore, Stored
 from transport.devices import Device, SigningKey
 from transport.endpoint import Message
@@ -267,7 +268,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     plan=st.lists(steps, min_size=2, max_size=6),

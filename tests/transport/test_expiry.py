@@ -16,6 +16,7 @@ from codec.model import ChunkId
 from codec.tombstone import Range
 from tests.transport.simfs import SimFiles
 from tests.transport.test_erasing import DEVICE, OTHER, chunk
+from tests.transport.test_spool_model import SOAK
 from transport import cli
 from transport.archive import FolderStore
 from transport.endpoint import Message
@@ -99,7 +100,7 @@ def test_an_expired_chunk_is_not_shown_although_it_is_still_there(tmp_path: Path
         cli.show(store.root, tmp_path / "no.key", str(old[0]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     crash_at=st.none() | st.integers(1, 120),

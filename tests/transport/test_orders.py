@@ -14,6 +14,7 @@ from codec.model import ChunkId
 from codec.seal import DeviceSigningKey
 from codec.tombstone import Range, Tombstone, verify_tombstone
 from tests.transport.simfs import SimFiles
+from tests.transport.test_spool_model import SOAK
 from transport.chunk_index import ChunkIndex, State
 from transport.errors import StorageFailed
 from transport.fs import Files, RealFiles
@@ -187,7 +188,7 @@ def test_the_listing_shows_orders_and_answers(desk: Desk) -> None:
     assert first["what"].endswith("/0-1")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     sent=st.integers(0, 5),

@@ -18,6 +18,7 @@ from codec.seal import DeviceSigningKey
 from codec.tombstone import Range, sign_tombstone
 from tests.transport.kit import MemoryLedger, mosquitto, parse_tiny, tiny_chunk, until
 from tests.transport.simfs import SimFiles
+from tests.transport.test_spool_model import SOAK
 from transport.archive import FolderStore
 from transport.chunk_index import ChunkIndex, State
 from transport.collector import Collector, CollectorSettings
@@ -85,7 +86,7 @@ def test_a_damaged_answer_makes_the_order_go_again(tmp_path: Path) -> None:
     assert list(Outbox(RealFiles(), tmp_path / "erasures").waiting()) == [0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * SOAK, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     crash_at=st.integers(1, 100),
