@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture import certificates, effects, log, memory
+from capture import effects, learned, log, memory
 from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
@@ -28,21 +26,20 @@ from capture.commands import Commands
 from capture.conditions import Conditions
 from capture.conductor import Conductor
 from capture.control import ControlServer
-from capture.errors import CaptureError, DiskFull, NoDisplay
+from capture.errors import DiskFull, NoDisplay
 from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.journal import Journal
-from capture.keyfiles import read_private, write_private
 from capture.ladder import Upload
 from capture.life import Carried, Life
 from capture.metrics import Metrics
 from capture.notify import Notifier
 from capture.noting import noting
-from capture.packer import VALUE_MOTION, Packed, Stamp, Thinning
+from capture.packer import VALUE_MOTION, Packed, Stamp
+from capture.parts import broker_of, desktop_of, milliseconds, open_stores, thinning_of
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
-from capture.review.copies import Copies
 from capture.review.pruner import Pruner
 from capture.semantics import Semantics
 from capture.shutter import Shutter
@@ -58,13 +55,9 @@ if TYPE_CHECKING:
     from capture.control import Command
     from capture.home import Home
     from capture.ladder import Plan
-    from capture.sources.desktop import Desktop
-    from capture.sources.portable import PortableDesktop
     from transport.exchange import Permit
-    from transport.mqtt import Broker
     from transport.orders import Erased
     from transport.publisher import Progress, Publisher
-    from transport.spool import Gap
 
 NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
@@ -199,7 +192,7 @@ class Agent:
         )
         self.semantics = self._semantics()
         self.steward = Steward.of(self)
-        self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), self._read_learned())
+        self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), learned.read(self.home.learned))
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
         self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
         self._take_over(self.carried)
@@ -220,48 +213,10 @@ class Agent:
         return thread
 
     def _open_storage(self) -> None:
-        from transport.chunk_index import ChunkIndex
-        from transport.folder import Folder
-        from transport.fs import RealFiles
-        from transport.ledger import Ledger
-        from transport.limits import Limits, boot_name
-        from transport.orders import Orders
-        from transport.outbox import Outbox
-        from transport.spool import Spool
-
-        config, home = self.config, self.home
-        files = RealFiles()
         self.time_zone = clock.local_time_zone(self.environment)
-        self.device = home.device()
-        self.spool = Spool.open(
-            files,
-            Path(config.spool.directory).expanduser() if config.spool.directory else home.spool,
-            device=self.device,
-            limit_bytes=config.spool.limit,
-            when_full=str(config.spool.when_full),
-        )
-        self._closing.callback(self.spool.close)
-        self.copies = Copies(Folder(files, home.copies), effects.bounds_of(config))
-        self.index = ChunkIndex(files, home.index, self.device)
-        self.outbox = Outbox(files, home.erasures)
-        self.orders = Orders(
-            self.device,
-            self.spool,
-            self.index,
-            self.outbox,
-            signer=home.signing_key,
-            forget_copies=lambda which: self.copies.forget(lambda copy: which(copy.chunk_id)),
-        )
-        self.ledger = Ledger(
-            files,
-            home.ledger,
-            Limits.from_table(effects.budget_table(config, time_zone=self.time_zone)),
-            wall_ns=time.time_ns(),
-            mono_ns=clock.boot_ns(),
-            boot=boot_name(clock.boot_id()),
-            synced=clock.is_synced,
-        )
-        self._closing.callback(self.ledger.close)
+        stores = open_stores(self.config, self.home, time_zone=self.time_zone, closing=self._closing)
+        self.device, self.spool, self.copies = stores.device, stores.spool, stores.copies
+        self.index, self.outbox, self.orders, self.ledger = stores.index, stores.outbox, stores.orders, stores.ledger
         self._look_at_the_ledger()
         self.spool_usage = self.spool.usage()
 
@@ -323,7 +278,7 @@ class Agent:
                 await end(publishing)
         finally:
             self.steering.stop()
-            self._write_learned()
+            learned.write(self.home.learned, self.governor.to_state())
         if self.chunker.open:
             raise DiskFull(
                 f"{self.chunker.open} chunks could not be stored and are lost: {self.warnings.get('disk', 'see the log')}"
@@ -379,7 +334,7 @@ class Agent:
             self.ledger,
             conditions=self._permit,
             on_progress=self._sent,
-            on_loss=self._lost,
+            on_loss=self.chunker.note,
             executor=self._ledger_thread,
             ledger_clock_ns=clock.boot_ns,
         )
@@ -555,77 +510,9 @@ class Agent:
         self._look_at_the_ledger()
         self.spool_usage = self.spool.usage()
 
-    def _lost(self, gaps: list[Gap]) -> None:
-        self.chunker.note(gaps)
-
-    # -- what is learned
-
-    def _read_learned(self) -> dict[str, Any] | None:
-        if not self.home.learned.exists():
-            return None
-        try:
-            learned = json.loads(read_private(self.home.learned, what="what the governor has learned"))
-        except (CaptureError, ValueError):
-            return None  # it learns anew
-        return learned if isinstance(learned, dict) else None
-
-    def _write_learned(self) -> None:
-        write_private(self.home.learned, json.dumps(self.governor.to_state()).encode())
-
 
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel a task until it has ended: a task group loses a cancellation that comes together with an error of its own."""
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-
-
-def desktop_of(config: Config, environment: Mapping[str, str], platform: str) -> Desktop | PortableDesktop:
-    """Return the desktop's source for a platform (`sys.platform`); it is not started."""
-    if platform in {"win32", "darwin"}:
-        from capture.sources.portable import PortableDesktop
-
-        return PortableDesktop()
-    from capture.sources.desktop import Desktop
-
-    return Desktop(
-        environment.get("DISPLAY"),
-        wayland=environment.get("WAYLAND_DISPLAY"),
-        damage_hold_s=config.capture.damage_hold.total_seconds(),
-    )
-
-
-def milliseconds(duration: timedelta) -> int:
-    """Return a duration in whole ms."""
-    return round(duration / timedelta(milliseconds=1))
-
-
-def thinning_of(plan: Plan) -> Thinning:
-    """Return the lossy steps of a plan."""
-    return Thinning(plan.move_interval_ms, plan.tolerance_px)
-
-
-def broker_of(config: Config, device: str) -> Broker:
-    """Return where the publisher connects.
-
-    Raises:
-        CaptureError: the password file is missing or readable by others; the certificates cannot be used.
-    """
-    from transport.mqtt import Broker, Tls
-
-    section = config.broker
-    password = None
-    if section.password_file:
-        path = Path(section.password_file).expanduser()
-        password = read_private(path, what="the broker's password").decode().rstrip("\n")
-        log.hide(password)
-    tls = None
-    if section.tls:
-        ca, certificate, key = (
-            Path(name).expanduser() if name else None for name in (section.ca, section.cert, section.key)
-        )
-        certificates.check(ca, certificate, key)
-        tls = Tls(ca_file=ca, certificate_file=certificate, key_file=key)
-    return Broker(
-        section.host, section.port, client_id=device, username=section.username or None, password=password, tls=tls
-    )

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture import effects
-from capture.agent import broker_of
 from capture.agreement import answer_keys
 from capture.forgetting import leave_note
+from capture.parts import broker_of
 from capture.review.copies import Copies
 from capture.sources import clock
 from capture.sources.network import NetworkSource

@@ -121,11 +121,9 @@ class Room:
         """Remove a segment with all that is in it, adding that to `gaps`.
 
         Raises:
-            OSError: what is still there is no gap.
+            OSError: what is still there is no gap; what could not even be read stays, since nobody could say what was lost.
         """
-        lost: list[Gap] = []
-        with self._shelf.noted("drop"):
-            lost = [gap_of(record, "spool-full") for record in self._shelf.live(segment)]
+        lost = [gap_of(record, "spool-full") for record in self._shelf.live(segment)]
         self._shelf.losses.note(lost)
         try:
             self._shelf.remove(segment)

@@ -18,6 +18,7 @@ from typing import Protocol
 from capture.sources import notices, x11
 from capture.sources.input_decoder import InputDecoder, Told
 from capture.sources.windows import Monitor, Window
+from capture.sources.x11_connection import ServerGone
 
 HOLD_S = 0.1
 """How long input gathers after a wake: ten wakeups a second at up to 1,000 events a second."""
@@ -211,7 +212,7 @@ class Desktop:
             return
         try:
             step(self._server)
-        except x11.ServerGone as gone:
+        except ServerGone as gone:
             self._close()
             self._sink.lost(str(gone))
 

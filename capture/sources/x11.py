@@ -1,4 +1,4 @@
-"""Source: one X server: what it can be asked, and its notices in our own words. The only importer of xcffib.
+"""Source: one X server: what it can be asked, and its notices in our own words. With x11_connection.py the only importer of xcffib.
 
 Guarantees: nothing is asked but by a call; every call that finds the server gone raises ServerGone. Does not guarantee
 that a window asked about still exists: what vanished is answered as unknown, and `stack` answers None.
@@ -11,9 +11,7 @@ the first of them) and SYNC's list of counters (it asserts a padding that the se
 from __future__ import annotations
 
 import functools
-import re
 import select
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +25,7 @@ import xcffib.shape
 import xcffib.sync
 import xcffib.xproto as xp
 
-from capture.errors import CaptureError, NoDisplay, NoPermission
+from capture.errors import NoDisplay, NoPermission
 from capture.sources.input_decoder import ServerClock
 from capture.sources.keyclass import KeyboardMap
 from capture.sources.notices import (
@@ -41,6 +39,7 @@ from capture.sources.notices import (
     Retitled,
 )
 from capture.sources.windows import Monitor, Window
+from capture.sources.x11_connection import ServerGone, answered, connect, wayland_text
 from capture.sources.x11_windows import WindowTree
 
 NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR", "SHAPE")
@@ -53,10 +52,6 @@ _xcb: Any = xcffib
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class ServerGone(CaptureError):
-    """The X server closed the connection or died."""
 
 
 def _told(method: Callable[Concatenate[Server, P], R]) -> Callable[Concatenate[Server, P], R]:
@@ -109,7 +104,7 @@ class Server:
             root=self._root,
             atoms=self._atoms,
             client_mask=~setup.resource_id_mask & 0xFFFFFFFF,
-            answered=_answered,
+            answered=answered,
         )
         self._damage_id = 0
         self._alarms: dict[int, bool] = {}
@@ -125,7 +120,7 @@ class Server:
         asked = {name: self._core.QueryExtension(len(name), name) for name in names}
         present = {name for name in names if asked[name].reply().present}
         if "XWAYLAND" in present:
-            raise NoDisplay(_wayland_text(f"{display} is XWayland's"))
+            raise NoDisplay(wayland_text(f"{display} is XWayland's"))
         missing = [name for name in NEEDED if name not in present]
         if missing:
             raise NoDisplay(
@@ -332,9 +327,9 @@ class Server:
     def display(self) -> tuple[int, int, tuple[Monitor, ...]]:
         """Return the display's width and height (px) and its monitors; none while they are being changed."""
         geometry_cookie = self._core.GetGeometry(self._root)
-        monitors = _answered(self._asking(xcffib.randr.key).GetMonitors(self._root, True))
+        monitors = answered(self._asking(xcffib.randr.key).GetMonitors(self._root, True))
         found = [] if monitors is None else [(one, self._core.GetAtomName(one.name)) for one in monitors.monitors]
-        named = [(one, _answered(cookie)) for one, cookie in found]
+        named = [(one, answered(cookie)) for one, cookie in found]
         geometry = geometry_cookie.reply()
         return (
             geometry.width,
@@ -367,57 +362,6 @@ class Server:
         return self._windows.stack()
 
 
-def connect(display: str, wayland: str) -> Any:
-    """Return a connection, or say why there is none."""
-    if not display:
-        if wayland:
-            raise NoDisplay(_wayland_text(f"WAYLAND_DISPLAY is {wayland!r} and DISPLAY is not set"))
-        raise NoDisplay(
-            "There is no display: DISPLAY is not set. Start modicum inside a desktop session, or set DISPLAY "
-            "(for example DISPLAY=:0)."
-        )
-    try:
-        connection = _xcb.connect(display)
-    except xcffib.XcffibException as error:
-        match = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", display)
-        if match and _listens(int(match[1])):
-            raise NoPermission(
-                f"The X display {display!r} refuses this user: log in as the display's owner, point XAUTHORITY at "
-                "its authority file, or let the owner run `xhost +si:localuser:NAME`."
-            ) from error
-        raise NoDisplay(
-            f"No X server answers at the display {display!r}: check DISPLAY, and that the server runs."
-        ) from error
-    return connection
-
-
-def _listens(number: int) -> bool:
-    """Tell whether something listens at a local display's socket."""
-    for address in (f"\0/tmp/.X11-unix/X{number}", f"/tmp/.X11-unix/X{number}"):  # noqa: S108 - X's own place for it
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(address)
-            except OSError:
-                continue
-            return True
-    return False
-
-
-def _wayland_text(why: str) -> str:
-    return (
-        f"This is a Wayland session ({why}), which modicum cannot record: Wayland shows a program neither other "
-        "windows' input nor their screens, and XWayland only those of X applications. Log in to an X11 (Xorg) session."
-    )
-
-
-def _answered(cookie: Any) -> Any:
-    """Return a reply, None when the window vanished."""
-    try:
-        return cookie.reply()
-    except xcffib.Error:
-        return None
-
-
 def _counters(reply: Any) -> dict[bytes, int]:
     """Return SYNC's system counters by name from an unread reply (each record is padded to 4 bytes)."""
 
@@ -429,65 +373,3 @@ def _counters(reply: Any) -> dict[bytes, int]:
             yield name, counter
 
     return dict(records())
-
-
-# -- for the small connections of sign and shortcut (x11_badge, x11_shortcut): what xcffib needs for them
-
-
-def events_of(connection: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what has come on a connection: the events' names and themselves.
-
-    Raises:
-        ServerGone: the connection broke.
-    """
-    while True:
-        try:
-            event = connection.poll_for_event()
-        except xcffib.Error:
-            continue  # of an unchecked request
-        except xcffib.XcffibException as error:
-            raise ServerGone("The X server went away.") from error
-        if event is None:
-            if connection.has_error():
-                raise ServerGone("The X server went away.")
-            return
-        yield type(event).__name__, event
-
-
-def let_clicks_through(connection: Any, window: int) -> None:
-    """Make a window's input region empty (SHAPE 1.1)."""
-    connection(xcffib.shape.key).Rectangles(xcffib.shape.SO.Set, xcffib.shape.SK.Input, 0, window, 0, 0, 0, [])
-
-
-def first_monitor(connection: Any, root: int) -> tuple[int, int]:
-    """Return the left edge and the width (px) of the primary monitor, or of the whole display."""
-    monitors = _answered(connection(xcffib.randr.key).GetMonitors(root, True))
-    found = [] if monitors is None else sorted(monitors.monitors, key=lambda one: not one.primary)
-    if found:
-        return found[0].x, found[0].width
-    return 0, connection.core.GetGeometry(root).reply().width
-
-
-def arc(x: int, y: int, width: int, height: int, start: int, length: int) -> Any:
-    """Return an arc of the core protocol (px; angles in 64ths of a degree)."""
-    return _xcb.xproto.ARC.synthetic(x, y, width, height, start, length)
-
-
-def keycode_of(connection: Any, keysym: int) -> int | None:
-    """Return the key that makes a keysym without modifiers, None when there is none."""
-    setup = connection.get_setup()
-    first, count = setup.min_keycode, setup.max_keycode - setup.min_keycode + 1
-    mapping = connection.core.GetKeyboardMapping(first, count).reply()
-    per = mapping.keysyms_per_keycode
-    keysyms = list(mapping.keysyms)
-    return next((first + i for i in range(count) if keysym in keysyms[i * per : i * per + 1]), None)
-
-
-def grab_key(connection: Any, root: int, modifiers: int, keycode: int) -> bool:
-    """Take a key on the whole display; False when another client has it."""
-    mode = xp.GrabMode.Async
-    try:
-        connection.core.GrabKey(False, root, modifiers, keycode, mode, mode, is_checked=True).check()
-    except xcffib.Error:
-        return False
-    return True

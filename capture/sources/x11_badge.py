@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from capture.errors import CaptureError
-from capture.sources import x11
+from capture.sources import x11_connection as x11
 
 WIDTH_PX, HEIGHT_PX, DOT_PX = 76, 18, 10
 RAISE_EVERY_S = 1.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from capture.errors import CaptureError
 from capture.shortcut import Shortcut
-from capture.sources import x11
+from capture.sources import x11_connection as x11
 
 LOCK, MOD2 = 1 << 1, 1 << 4
 """CapsLock; NumLock, on every keyboard map in use."""

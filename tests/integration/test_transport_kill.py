@@ -21,8 +21,10 @@ from transport.fs import RealFiles
 pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("MODICUM_KILLS", "30"))
+KILLS = int(os.environ.get("MODICUM_KILLS", "28"))
 """`make soak` sets a higher one."""
+
+MOST_SENT_AGAIN = 0.15
 
 
 class Cast:
@@ -130,6 +132,6 @@ def test_no_closed_chunk_is_lost_or_doubled_when_processes_are_killed(
         for line in (tmp_path / device / "totals").read_text().splitlines():
             pid, count, _ = line.split()
             sent[pid] = int(count)
-    print(
-        f"{kind} {protocol}: kills {kills}, chunks {len(archived)}, resent {sum(sent.values()) / len(archived) - 1:.1%}"
-    )
+    again = sum(sent.values()) / len(archived) - 1
+    print(f"{kind} {protocol}: kills {kills}, chunks {len(archived)}, sent again {again:.1%}")
+    assert again < MOST_SENT_AGAIN
