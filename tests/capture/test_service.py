@@ -38,7 +38,7 @@ def test_what_cannot_be_mended_by_trying_again_is_not_tried_again() -> None:
 
 
 def test_launchds_file_is_a_property_list_that_runs_without_root() -> None:
-    said = plistlib.loads(launchd_plist(FACTS, log="/tmp/x.log"))
+    said = plistlib.loads(launchd_plist(FACTS, log="x.log"))
     assert said["ProgramArguments"] == ["/opt/with space/modicum", "run", "--config", FACTS.config]
     assert said["KeepAlive"]["PathState"] == {FACTS.consent: True}
     assert said["ProcessType"] == "Background"

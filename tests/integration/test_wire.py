@@ -128,13 +128,7 @@ class Household:
         if name == "broker":
             command = self.link.away([find_mosquitto() or "mosquitto", "-c", str(self.folder / "mosquitto.conf")])
         else:
-            role = [
-                sys.executable,
-                *(["/tmp/dbg_role.py"] if os.environ.get("DBG") else ["-m", "tests.integration.transport_roles"]),
-                name,
-                "--folder",
-                str(self.folder),
-            ]
+            role = [sys.executable, "-m", "tests.integration.transport_roles", name, "--folder", str(self.folder)]
             role += ["--protocol", self.protocol, "--seed", str(self.seed * 1000 + self.starts)]
             if name == "publisher":
                 role += ["--name", "dev-0", "--host", AWAY, "--port", str(PORT), *self.tls]
