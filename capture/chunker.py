@@ -215,6 +215,13 @@ class Chunker:
         if not self._tasks:
             self._packed = None
 
+    async def settle(self) -> None:
+        """Before something is deleted: give up what waits for the disk, and return when what was closed is stored, where it
+        can be named and deleted."""
+        self.discard_waiting()
+        await self.close_all()
+        self.arm()
+
     async def close_all(self) -> None:
         """Close everything and return when it is stored (or waits for the disk)."""
         self.close_events()

@@ -157,6 +157,7 @@ class Commands:
         """Delete what has not left this machine: what is open, and the chunks closed in the last `seconds` (or all)."""
         agent, seconds = self._agent, _seconds_of(request)
         await agent.conductor.discard_open()
+        await agent.chunker.settle()
         since_ns = 0 if seconds is None else time.time_ns() - int(seconds * 1e9)
         gaps = await agent.forget_since(since_ns)
         agent.steward.journal.note("forget", chunks=gaps)

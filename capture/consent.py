@@ -30,7 +30,6 @@ SEMANTIC_KINDS = (
     "what is chosen in menus, lists, tabs and dialogues, and what is clicked on: its kind, its place among how many, and a "
     "digest of its name",
     "shortcuts by name, such as Ctrl+C; never keys that write text",
-    "that something was copied or pasted: its type, its size, a digest, from where to where",
 )
 """What is recorded while `[semantics]` is enabled."""
 

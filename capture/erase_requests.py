@@ -40,9 +40,7 @@ class EraseRequests:
             since_ms = open_since_ms(agent)
             if since_ms is not None and wanted.get("until_ms", since_ms) >= since_ms:
                 await agent.conductor.discard_open()
-            agent.chunker.discard_waiting()
-            await agent.chunker.close_all()  # what was closed a moment ago gets its number, and with it can be named
-            agent.chunker.arm()
+            await agent.chunker.settle()
         answer = (await agent.erase(**wanted)).to_answer()
         agent.steward.journal.note(
             "erase", **{name: answer[name] for name in ("here", "ordered", "already") if name in answer}

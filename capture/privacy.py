@@ -82,7 +82,6 @@ def _source(kind: str) -> str:
         ("pointer", "the X server"),
         ("keys", "the X server; the key's identity never leaves the process"),
         ("focus", "the window manager"),
-        ("copied", "the X server; never the content"),
     ):
         if word in kind:
             return source

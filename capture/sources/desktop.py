@@ -321,13 +321,15 @@ class Desktop:
         told: list[Told] = []
         moved_ms: list[int] = []
         retitled_ms: int | None = None
-        display_changed = False
+        display_changed = vanished = False
         for notice in news:
             match notice:
                 case notices.FocusMoved(time=at):
                     moved_ms.append(self._noticed_ms(at))
                 case notices.Retitled(time=at):
                     retitled_ms = self._noticed_ms(at)
+                case notices.Vanished():
+                    vanished = True
                 case notices.Damaged(time=at):
                     self._on_damage(self._noticed_ms(at))
                 case notices.IdleCrossed(time=at, idle=idle):
@@ -345,6 +347,8 @@ class Desktop:
             # Only where the focus is now can be read. Where it was meanwhile is told as unknown, so that no input is
             # taken for another window's than it went to.
             told.append(self._focus_told(moved_ms[0], None))
+        if vanished and not moved_ms:
+            retitled_ms = self._now_ms()  # a window manager may leave the dead one's id: openbox, with the last window
         if moved_ms or retitled_ms is not None:
             told += self._focus(server, moved_ms[-1] if moved_ms else retitled_ms or 0)
         return told

@@ -49,4 +49,9 @@ class ManagerChanged:
     """A window manager came or went."""
 
 
-Notice = FocusMoved | Retitled | Damaged | IdleCrossed | DisplayChanged | KeyboardChanged | ManagerChanged
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """The watched window is no more, or is hidden."""
+
+
+Notice = FocusMoved | Retitled | Vanished | Damaged | IdleCrossed | DisplayChanged | KeyboardChanged | ManagerChanged

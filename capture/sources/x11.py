@@ -37,6 +37,7 @@ from capture.sources.notices import (
     ManagerChanged,
     Notice,
     Retitled,
+    Vanished,
 )
 from capture.sources.windows import Monitor, Window
 from capture.sources.x11_connection import ServerGone, answered, connect, wayland_text
@@ -186,6 +187,8 @@ class Server:
                 return DisplayChanged()
             case xp.ConfigureNotifyEvent() if event.window == self._root:
                 return DisplayChanged()
+            case xp.DestroyNotifyEvent() | xp.UnmapNotifyEvent() if event.window == self._windows.watched:
+                return Vanished()
             case xp.MappingNotifyEvent():
                 return KeyboardChanged()
         return None

@@ -24,7 +24,7 @@ WM_CLASS, WM_NAME, WM_TRANSIENT_FOR = 67, 39, 68
 """Predefined atoms (X11 protocol, appendix B)."""
 
 EVENT_MASK = 1 << 11
-PROPERTY_CHANGE = 1 << 22
+PROPERTY_CHANGE, STRUCTURE_NOTIFY = 1 << 22, 1 << 17
 VIEWABLE = 2
 INPUT_OUTPUT = 1
 NONE, POINTER_ROOT = 0, 1
@@ -124,7 +124,7 @@ class WindowTree:
             if self.watched:
                 self._select(self.watched, 0)
             if window:
-                self._select(window, PROPERTY_CHANGE)
+                self._select(window, PROPERTY_CHANGE | STRUCTURE_NOTIFY)
             self.watched = window
         if not window:
             return None

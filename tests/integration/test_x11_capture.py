@@ -93,6 +93,10 @@ def xprop(display: str, *arguments: str) -> str:
     return subprocess.run(["xprop", "-display", display, *arguments], capture_output=True, text=True).stdout
 
 
+def xkill(display: str, window: int) -> None:
+    subprocess.run(["xkill", "-display", display, "-id", str(window)], capture_output=True, check=True)
+
+
 @pytest.fixture
 def bare() -> Iterator[str]:
     """A display with nobody on it, not even a window manager."""
@@ -257,6 +261,15 @@ async def test_a_changed_title_is_told_once(desk: str) -> None:
         await until(lambda: seen.focuses[-1][1] and seen.focuses[-1][1].title == "Größe")
         await asyncio.sleep(0.5)
         assert [w.title for _, w in seen.focuses if w][-2:].count("Größe") == 1
+
+
+async def test_when_the_last_window_is_closed_nothing_has_the_focus(desk: str) -> None:
+    async with watching(desk) as (_, seen):
+        for _window in range(2):
+            window = next(window for _, window in reversed(seen.focuses) if window)
+            xkill(desk, window.id)
+            await until(lambda dead=window.id: seen.focuses[-1][1] is None or seen.focuses[-1][1].id != dead)
+        await until(lambda: seen.focuses[-1][1] is None)
 
 
 async def test_without_a_window_manager_the_focus_follows_the_pointer(bare: str) -> None:
