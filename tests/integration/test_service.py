@@ -236,7 +236,12 @@ def _outside_pid(place: Place) -> int:
         except OSError:
             continue
         pids = next((line.split()[1:] for line in text.splitlines() if line.startswith("NSpid")), [])
-        if len(pids) == 2 and pids[1] == inside and (b"capture.cli" in command or b"modicum" in command) and b"run" in command:
+        if (
+            len(pids) == 2
+            and pids[1] == inside
+            and (b"capture.cli" in command or b"modicum" in command)
+            and b"run" in command
+        ):
             return int(pids[0])
     raise AssertionError(f"no process {inside} in the manager's namespace")
 
