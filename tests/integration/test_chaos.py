@@ -31,8 +31,7 @@ from transport.fs import RealFiles
 pytestmark = pytest.mark.broker
 
 KILLS = int(os.environ.get("MODICUM_KILLS", "16"))
-CHUNKS_PER_KILL = 20
-"""An hour and a half of recording: a kill costs what is on its way just then, two or three chunks, however many come between."""
+CHUNKS_PER_KILL = 12
 MOST_SENT_AGAIN = 0.15
 ENOUGH_KILLS = 100
 """Of fewer, the share that was sent again says little: it is shown, not judged."""
