@@ -14,6 +14,7 @@ from capture.journal import KINDS, Journal, in_words
 def test_lines_are_kept_in_order_and_read_back_since_a_time(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "state" / "journal.jsonl")
     journal.note("consent", notice="ab")
+    time.sleep(0.002)  # lines have their time to the millisecond
     cut = time.time()
     time.sleep(0.002)
     journal.note("recording", chunk="1-2", apps={"xterm": ["xterm is allowed by scope.allow"]}, bytes=4711)

@@ -97,6 +97,7 @@ class Desk:
         wait_for(recording, f"{title} to be recorded")
         self.xdotool("mousemove", "300", "300")
         frames = self.status()["recorded"]["frames"]
+        subprocess.run(["xset", "r", "off"], env=self.stack.environment, check=True)  # a slow machine would hold a key
         self.xdotool("type", "--delay", "300", text)  # longer than a second, which stretches are counted in
         for x in range(300, 500, 20):
             self.xdotool("mousemove_relative", "--", "20", "7")

@@ -202,6 +202,7 @@ def test_a_pause_and_an_exemption_outlast_a_crash(stack: Stack) -> None:
 
 
 def test_a_sign_stays_and_a_notification_comes_at_start_and_resume(stack: Stack) -> None:
+    wait_for(lambda: any(window.app == "modicum-sign" for window in windows(stack)), "the sign on the screen")
     (sign,) = [window for window in windows(stack) if window.app == "modicum-sign"]
     assert sign.y == 0
     assert sign.override_redirect
