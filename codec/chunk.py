@@ -142,13 +142,17 @@ def parse_header(chunk: bytes) -> Header:
     return header
 
 
+PEEKED_BYTES = FIXED_BYTES + MAX_DEVICE_BYTES
+"""What `peek_header` needs of a chunk."""
+
+
 def peek_header(start: bytes) -> Header | None:
     """Return a header from a chunk's first bytes, unchecked: for looking at many chunks without reading them.
 
     Damage goes unnoticed here: before anything is done that can't be undone, `parse_header` has to look at the whole.
 
     Args:
-        start: at least the first FIXED_BYTES + MAX_DEVICE_BYTES bytes, or the whole chunk.
+        start: at least the first PEEKED_BYTES bytes, or the whole chunk.
 
     Returns:
         The header; None: this is no chunk of a version that this build reads.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from codec.chunk import FIXED_BYTES, MAX_DEVICE_BYTES, parse_header, peek_header
+from codec.chunk import PEEKED_BYTES, parse_header, peek_header
 from codec.errors import CodecError
 from codec.model import ChunkId
 from codec.tombstone import Range, merged
@@ -34,7 +34,6 @@ VERSION = 1
 MAX_RECORD_BYTES = 8 << 20
 """A device's record holds a range or two per epoch; this is thousands of holes."""
 BATCH = 1024
-HEAD_BYTES = FIXED_BYTES + MAX_DEVICE_BYTES
 
 
 class ExpiryLog:
@@ -159,7 +158,7 @@ def expire(
 def _has_expired(archive: Archive, chunk_id: ChunkId, now_s: int, found: Expired) -> bool:
     found.looked_at += 1
     try:
-        header = peek_header(archive.head(chunk_id, HEAD_BYTES))
+        header = peek_header(archive.head(chunk_id, PEEKED_BYTES))
         if header is not None and not header.has_expired(now_s):
             return False
         header = parse_header(archive.get(chunk_id))

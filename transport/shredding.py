@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from codec.chunk import FIXED_BYTES, MAX_DEVICE_BYTES, peek_header
+from codec.chunk import PEEKED_BYTES, peek_header
 from codec.model import ChunkId
 from transport.errors import Missing, TransportError
 from transport.registry import Registry
 from transport.vault import Vault
-
-HEAD_BYTES = FIXED_BYTES + MAX_DEVICE_BYTES
 
 
 class Archive(Protocol):
@@ -63,7 +61,7 @@ def plan(archive: Archive, registry: Registry, vault: Vault, device: str) -> Pla
     lost = lost_bytes = gone = elsewhere = 0
     for chunk_id in archive.iterate(device):
         try:
-            header = peek_header(archive.head(chunk_id, HEAD_BYTES))
+            header = peek_header(archive.head(chunk_id, PEEKED_BYTES))
         except Missing:  # erased a moment ago
             continue
         if header is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capture.control import Answer, Command
 from capture.errors import CaptureError
+from capture.forgetting import Entry
 from codec.model import ChunkId
 
 if TYPE_CHECKING:
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 
 MAX_IDS = 2500
 """In one request, which has 64 KiB."""
-
-
-class Waiting(Protocol):
-    """A chunk in the spool (transport/spooled.py)."""
-
-    @property
-    def chunk_id(self) -> ChunkId: ...
-    @property
-    def ready_wall_ns(self) -> int: ...
-    @property
-    def size_bytes(self) -> int: ...
 
 
 class Indexed(Protocol):
@@ -102,7 +92,7 @@ class ReviewRequests:
 
 
 def found_of(
-    waiting: Iterable[Waiting], index: Iterable[Indexed], kept: Collection[ChunkId], orders: list[dict[str, Any]]
+    waiting: Iterable[Entry], index: Iterable[Indexed], kept: Collection[ChunkId], orders: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return what is where, as plain values.
 

@@ -1,7 +1,7 @@
 """Source: what an object of an application's interface is: role, name, place, bounds; what lies at a point; a page's host.
 
 Guarantees: an answer within LOOKUP_S or none, asked for at most six times in a second; no tree is ever walked: an object is asked about itself and its parent, a
-point is followed down, a document up. An application that keeps not answering is left alone for a while (Breaker).
+point is followed down. An application that keeps not answering is left alone for a while (Breaker).
 Nothing is kept of what was looked up.
 """
 
@@ -29,7 +29,6 @@ COMPONENT, DOCUMENT, TABLE = "org.a11y.atspi.Component", "org.a11y.atspi.Documen
 COLLECTION, CANONICAL, MATCH_ALL, FOCUSED = "org.a11y.atspi.Collection", 1, 1, 12
 SCREEN = 0  # coordinates of the whole display
 MAX_DEPTH = 16
-MAX_CLIMB = 40
 
 EMBEDS = 13
 """AT-SPI's number of the relation from a browser's window to the document in front."""
@@ -179,21 +178,6 @@ class Lookup:
         for relation in relations[0] if relations else ():
             if relation[0] == EMBEDS and relation[1]:
                 return await self._url(app, path_of(relation[1][0]))
-        return None
-
-    async def document_above(self, app: str, path: str) -> str | None:
-        """Return the host of the document that an object lies in; None: in none, or it doesn't say."""
-        url = await self._bounded(app, lambda: self._climb(app, path))
-        return None if url is None else (urlsplit(url).hostname or "")
-
-    async def _climb(self, app: str, path: str) -> str | None:
-        for _ in range(MAX_CLIMB):
-            if await self._role(app, path) == "document web":
-                return await self._url(app, path)
-            above = path_of(await self._property(app, path, ACCESSIBLE, "Parent"))
-            if above in ("", path):
-                return None
-            path = above
         return None
 
     async def _url(self, app: str, path: str) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from codec.model import KeyClass, PointerKind, Row
 from codec.reader import Event, KeyEvent
+from transport.exports.plain import plain_fields
 
 POINTER_NAMES = {int(kind): kind.name.lower().replace("_", "-") for kind in PointerKind}
 KEY_NAMES = {int(kind): kind.name.lower() for kind in KeyClass}
@@ -20,8 +21,7 @@ def to_line(t_ms: int, wall_ns: int, event: Event) -> dict[str, Any]:
     """
     line: dict[str, Any] = {"t_ms": t_ms, "wall_ns": wall_ns}
     if isinstance(event, Row):
-        fields = {key: value.hex() if isinstance(value, bytes) else value for key, value in event.fields.items()}
-        return line | fields | {"kind": event.kind}
+        return line | plain_fields(event.fields) | {"kind": event.kind}
     if isinstance(event, KeyEvent):
         name = KEY_NAMES.get(event.code, str(event.code))
         return line | {"kind": "key-press" if event.down else "key-release", "class": name, "slot": event.slot}

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from transport.exports.plain import plain_fields, plain_shot
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from codec.actions import Action, Shot
+    from codec.actions import Action
     from transport.exports.film import Place
     from transport.exports.terms import Terms
 
@@ -160,12 +162,9 @@ def _row(action: Action) -> dict[str, Any]:
         "committed": action.committed,
         "checked": action.checked,
         "cause": action.cause,
-        "fields": json.dumps(
-            {key: value.hex() if isinstance(value, bytes) else value for key, value in action.fields.items()},
-            ensure_ascii=False,
-        ),
-        "before": _shot(action.before),
-        "after": _shot(action.after),
+        "fields": json.dumps(plain_fields(action.fields), ensure_ascii=False),
+        "before": plain_shot(action.before),
+        "after": plain_shot(action.after),
         "device": origin.device,
         "epoch": origin.epoch,
         "seq": origin.seq,
@@ -176,7 +175,3 @@ def _row(action: Action) -> dict[str, Any]:
         "agent": origin.agent,
         "lossy": list(origin.lossy),
     }
-
-
-def _shot(shot: Shot | None) -> dict[str, Any] | None:
-    return None if shot is None else {"t_ms": shot.t_ms, "exact": shot.exact}

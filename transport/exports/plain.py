@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def to_plain(action: Action) -> dict[str, Any]:
         "committed": action.committed,
         "checked": action.checked,
         "cause": action.cause,
-        "fields": {name: _scalar(value) for name, value in action.fields.items()},
-        "before": _shot(action.before),
-        "after": _shot(action.after),
+        "fields": plain_fields(action.fields),
+        "before": plain_shot(action.before),
+        "after": plain_shot(action.after),
     }
     kept = {name: value for name, value in plain.items() if value is not None and value not in ("", {}, [])}
     return kept | {"origin": _origin(action)}
@@ -50,7 +51,8 @@ def _element(element: Element) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None and value != ""}
 
 
-def _shot(shot: Shot | None) -> dict[str, Any] | None:
+def plain_shot(shot: Shot | None) -> dict[str, Any] | None:
+    """Return which frame a shot is; None: none."""
     return None if shot is None else {"t_ms": shot.t_ms, "exact": shot.exact}
 
 
@@ -69,5 +71,6 @@ def _origin(action: Action) -> dict[str, Any]:
     }
 
 
-def _scalar(value: Scalar) -> Scalar:
-    return value.hex() if isinstance(value, bytes) else value
+def plain_fields(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return a row's fields with digests as hex."""
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
