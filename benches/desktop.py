@@ -178,7 +178,12 @@ class VirtualDesktop:
         self.display.stop_key_repeat()
         if not _which("openbox"):
             raise DesktopError("a virtual desktop needs openbox: run `deploy/packages demo` (as root)")
-        self.start(["openbox", "--config-file", str(self.home / ".config/openbox/rc.xml")], name="openbox")
+        manager = self.start(["openbox", "--config-file", str(self.home / ".config/openbox/rc.xml")], name="openbox")
+        until = time.monotonic() + START_S
+        while not self.display.managed():  # a window that opens while it starts may stay nobody's, without focus
+            if manager.poll() is not None or time.monotonic() > until:
+                raise DesktopError(f"openbox did not start: {manager.tail()}")
+            time.sleep(0.02)
         if self._panel and _which("tint2"):
             self.start(["tint2", "-c", str(self.home / ".config/tint2/tint2rc")], name="tint2")
 

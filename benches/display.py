@@ -115,6 +115,10 @@ class Display:
         self._drain()
         return found
 
+    def managed(self) -> bool:
+        """Tell whether a window manager runs and takes windows that open from now on."""
+        return bool(self._numbers(self._root, "_NET_SUPPORTING_WM_CHECK"))
+
     def active(self) -> int:
         """Return the active window's id, 0 when there is none."""
         return next(iter(self._numbers(self._root, "_NET_ACTIVE_WINDOW")), 0)

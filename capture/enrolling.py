@@ -33,7 +33,7 @@ from transport.enrolment import (
     to_armor,
 )
 
-ASKED, SIGNING_NEW, TLS_NEW = "asked.new", "device.key.new", "client.key.new"
+ASKED, ANSWERED, SIGNING_NEW, TLS_NEW = "asked.new", "asked", "device.key.new", "client.key.new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Enrolling:
         request = Request(
             self._home.device(),
             signer.public,
-            int(time.time()),
+            self._later_than_before(),
             secrets.token_bytes(NONCE_BYTES),
             signing_request(read_private(kept, what="the new certificate's key")),
             right.key_id if right is not None else b"",
@@ -142,6 +142,15 @@ class Enrolling:
         packed = pack_request(request, signer, right)
         self._keep(ASKED, packed)
         return packed
+
+    def _later_than_before(self) -> int:
+        """Return the wall clock in seconds, or what comes after the request before: the enrolment takes only what is newer, and
+        two may be made within a second, or the clock set back between them."""
+        from transport.enrolment import parse_request
+
+        kept = [path for name in (ASKED, ANSWERED) if (path := self._folder / name).exists()]
+        before = [parse_request(read_private(path, what="the request before")).request.made_s for path in kept]
+        return max(int(time.time()), *(made_s + 1 for made_s in before), 0)
 
     def _take(self, request: bytes, answer: bytes, *, pin: bytes = b"", authority: bytes = b"") -> Enrolled:
         from transport.joining import check_reply
@@ -164,7 +173,8 @@ class Enrolling:
         changed = (folder / SIGNING_NEW).exists() and self._is_asked_for(request)
         if changed:
             os.replace(folder / SIGNING_NEW, self._home.signing_key_file)
-        (folder / ASKED).unlink(missing_ok=True)
+        if (folder / ASKED).exists():
+            os.replace(folder / ASKED, folder / ANSWERED)
         return Enrolled(settings, reply.archive_key.key_id.hex() if reply.archive_key else "", changed)
 
     def _answer_keys(self, key: DeviceVerifyKey) -> bytes:

@@ -77,6 +77,11 @@ class Processes:
                 process.wait()
 
 
+def root_property(environment: Mapping[str, str], name: str) -> str:
+    """Return what xprop prints of a property of the root window."""
+    return subprocess.run(["xprop", "-root", name], env=dict(environment), capture_output=True, text=True).stdout
+
+
 @contextlib.contextmanager
 def display(folder: Path, *, size: str = "1280x800") -> Iterator[dict[str, str]]:
     """Start an X server of our own with a window manager; give the environment for programs on it."""
@@ -95,6 +100,8 @@ def display(folder: Path, *, size: str = "1280x800") -> Iterator[dict[str, str]]
         }
         try:
             processes.start("openbox", ["openbox", "--sm-disable"], environment)
+            # A window that opens while it starts may stay nobody's, without the focus.
+            wait_for(lambda: "window id" in root_property(environment, "_NET_SUPPORTING_WM_CHECK"), "a window manager")
             yield environment
         finally:
             processes.end()

@@ -50,7 +50,7 @@ CONFIG = f"""
 allow = ["xterm"]
 [energy]
 cpu_mains = "100 %"   # the tests' own work counts as the agent's here: it must not be what decides
-cpu_battery = "4 %"    # and so a screenshot every 2 s is for mains only
+cpu_battery = "2 %"    # and so a screenshot every 2 s is for mains only
 wakeups_s = 1000
 [budget]
 month = "1000 TB"

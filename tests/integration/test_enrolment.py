@@ -133,6 +133,18 @@ def test_a_device_renews_changes_its_key_and_gets_a_new_archive_key(running: Fle
     assert len(after.certificates) == 2
 
 
+def test_renewals_within_a_second_or_after_the_clock_was_set_back_are_each_newer(
+    running: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.enrol("hasty")
+    home, config = running.folder / "hasty", str(running.folder / "hasty.toml")
+    now_s = time.time()
+    for set_back_s in (0, 0, 3600):
+        monkeypatch.setattr("capture.enrolling.time.time", lambda set_back_s=set_back_s: now_s - set_back_s)
+        running.run("enrol", "--renew", "--config", config, home=home)
+    assert len(record_of(running, "hasty").certificates) == 4
+
+
 def test_chunks_of_old_and_new_keys_are_archived_and_verify(running: Fleet) -> None:
     """A device changes its signing key and its archive key while a chunk of the old ones still waits to be sent."""
     running.start_collector()
