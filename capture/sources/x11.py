@@ -109,7 +109,9 @@ class Server:
         )
         self._damage_id = 0
         self._alarms: dict[int, bool] = {}
-        watched = xp.EventMask.PropertyChange | xp.EventMask.StructureNotify
+        self._come: list[Notice] = []
+        mask = xp.EventMask
+        watched = mask.PropertyChange | mask.StructureNotify | mask.SubstructureNotify
         self._core.ChangeWindowAttributes(self._root, xp.CW.EventMask, [watched])
         self._asking(xcffib.damage.key).QueryVersion(1, 1).reply()
         randr = self._asking(xcffib.randr.key)
@@ -152,18 +154,23 @@ class Server:
         To be called after everything else: reading a reply, and even sending, may take notices off the socket, which is
         silent about them ever after.
         """
-        found: list[Notice] = []
         self._asking.flush()
+        self._take_events()
+        come, self._come = self._come, []
+        return come
+
+    def _take_events(self) -> None:
         while True:
             try:
                 event = self._asking.poll_for_event()
             except xcffib.Error:  # of an unchecked request: the window vanished
                 continue
             if event is None:
-                return found
+                return
+            self._windows.heed(event)
             notice = self._notice(event)
             if notice is not None:
-                found.append(notice)
+                self._come.append(notice)
 
     def _notice(self, event: Any) -> Notice | None:
         match event:
@@ -362,6 +369,8 @@ class Server:
     @_told
     def stack(self) -> list[Window] | None:
         """Return the visible windows bottom to top; None when they changed while they were asked about: try later."""
+        self._core.GetInputFocus().reply()  # now every event until now has come
+        self._take_events()
         return self._windows.stack()
 
 

@@ -1,7 +1,7 @@
 """Source: the windows of an X server: which has the focus, and how they lie on each other.
 
-Guarantees: the stacking is the server's own order; what changed while it was asked about is not answered at all. Does not
-guarantee to know of translucency that a compositor adds by its own rules, nor of windows inside a virtual root window
+Guarantees: the stacking is the server's own order; what changed while it was asked about is not answered at all; an answer
+is kept only until the server tells of anything that could make it another. Does not guarantee to know of translucency that a compositor adds by its own rules, nor of windows inside a virtual root window
 (those look like one unknown window as large as the screen).
 """
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from xcffib import shape as xshape
+from xcffib import xproto as xp
 
 from capture.sources.windows import Child, Traits, Window, app_of, stack, title_of
 
@@ -24,7 +27,8 @@ WM_CLASS, WM_NAME, WM_TRANSIENT_FOR = 67, 39, 68
 """Predefined atoms (X11 protocol, appendix B)."""
 
 EVENT_MASK = 1 << 11
-PROPERTY_CHANGE, STRUCTURE_NOTIFY = 1 << 22, 1 << 17
+TOLD = 1 << 22 | 1 << 17
+"""PropertyChange and StructureNotify."""
 VIEWABLE = 2
 INPUT_OUTPUT = 1
 NONE, POINTER_ROOT = 0, 1
@@ -35,7 +39,7 @@ FULLY_OPAQUE = 0xFFFFFFFF
 class WindowTree:
     """Asks one server about its windows.
 
-    State: the window whose title is watched.
+    State: the window whose title is watched; the stacking as last asked for, and the windows that tell of changes to it.
 
     Args:
         core, shape: the requests of xcffib's core protocol and of its SHAPE extension.
@@ -67,6 +71,11 @@ class WindowTree:
         self._core, self._shape, self._root = core, shape, root
         self._atoms, self._client_mask, self._answered = atoms, client_mask, answered
         self.watched = NONE
+        self._kept: list[Window] | None = None
+        self._telling: set[int] = set()
+        traits = ("_NET_WM_NAME", "_NET_WM_PID", "_NET_WM_WINDOW_OPACITY", "WM_CLIENT_LEADER")
+        self._decisive = {WM_CLASS, WM_NAME, WM_TRANSIENT_FOR, atoms["_NET_CLIENT_LIST_STACKING"]}
+        self._decisive |= {atoms[name] for name in traits}
 
     def _ask_property(self, window: int, name: int) -> Any:
         return self._core.GetProperty(False, window, name, ANY_TYPE, 0, PROPERTY_WORDS)
@@ -94,7 +103,7 @@ class WindowTree:
                 pid=_word(pid),
                 transient_for=_word(transient_for),
                 leader=_word(leader),
-                translucent=bool(opacity) and _word(opacity) != FULLY_OPAQUE,
+                translucent=_is_translucent(opacity),
             )
 
         return answer
@@ -121,10 +130,10 @@ class WindowTree:
             else:
                 window = self._top_levels([window]).get(window, 0)
         if window != self.watched:
-            if self.watched:
+            if self.watched and self.watched not in self._telling:
                 self._select(self.watched, 0)
             if window:
-                self._select(window, PROPERTY_CHANGE | STRUCTURE_NOTIFY)
+                self._select(window, TOLD)
             self.watched = window
         if not window:
             return None
@@ -157,23 +166,53 @@ class WindowTree:
                 break
         return found
 
+    def heed(self, event: Any) -> None:
+        """Take in an event: the stacking as last asked for may no longer hold. The root's own SubstructureNotify is needed."""
+        match event:
+            case xp.PropertyNotifyEvent() if event.atom not in self._decisive:
+                pass
+            case (
+                xp.PropertyNotifyEvent()
+                | xp.MapNotifyEvent()
+                | xp.UnmapNotifyEvent()
+                | xp.ConfigureNotifyEvent()
+                | xp.CirculateNotifyEvent()
+                | xp.GravityNotifyEvent()
+                | xp.ReparentNotifyEvent()
+                | xp.DestroyNotifyEvent()
+                | xshape.NotifyEvent()
+            ):
+                self._kept = None
+
     def stack(self) -> list[Window] | None:
-        """Return the visible windows bottom to top; None when they changed while they were asked about: try later."""
+        """Return the visible windows bottom to top; None when they changed while they were asked about: try later.
+
+        To be called when every event until now was heeded: then what was answered last still holds, if it was not forgotten.
+        """
+        if self._kept is None:
+            self._kept = self._ask_stack()
+        return self._kept
+
+    def _ask_stack(self) -> list[Window] | None:
+        # Each window is told to tell before it is asked: a change is in the answer, or an event comes after it.
         order = list(self._core.QueryTree(self._root).reply().children)
         listed = _words(self._bytes_of(self._ask_property(self._root, self._atoms["_NET_CLIENT_LIST_STACKING"])))
+        self._let_tell({*listed, *self._telling})
         client_of = {top: client for client, top in self._top_levels(listed).items()}
-        asked = [(w, self._core.GetWindowAttributes(w), self._core.GetGeometry(w)) for w in order]
-        answers = [
-            (window, self._answered(attributes), self._answered(geometry)) for window, attributes, geometry in asked
-        ]
-        visible = [
-            (window, attributes, geometry, self._shape.QueryExtents(window))
-            for window, attributes, geometry in answers
+        asked = [(window, self._core.GetWindowAttributes(window)) for window in order]
+        answers = [(window, self._answered(attributes)) for window, attributes in asked]
+        visible = {
+            window: attributes
+            for window, attributes in answers
             if attributes is not None and attributes._class == INPUT_OUTPUT and attributes.map_state == VIEWABLE
-        ]
+        }
+        self._let_tell({*listed, *visible})
+        places = [(w, self._core.GetGeometry(w), self._shape.QueryExtents(w)) for w in visible]
+        traits_of = {own: self._ask_traits(own) for own in (client_of.get(window, window) for window in visible)}
+        frames = {w: self._ask_property(w, self._atoms["_NET_WM_WINDOW_OPACITY"]) for w in visible if w in client_of}
         children = []
-        for window, attributes, geometry, extents_cookie in visible:
-            extents = self._answered(extents_cookie)
+        for window, geometry_cookie, extents_cookie in places:
+            geometry, extents = self._answered(geometry_cookie), self._answered(extents_cookie)
             if geometry is None or extents is None:
                 continue  # it vanished: the order below differs
             children.append(
@@ -183,17 +222,26 @@ class WindowTree:
                     y=geometry.y,
                     width=geometry.width + 2 * geometry.border_width,
                     height=geometry.height + 2 * geometry.border_width,
-                    override_redirect=bool(attributes.override_redirect),
+                    override_redirect=bool(visible[window].override_redirect),
                     client=client_of.get(window, 0),
                     opaque=geometry.depth < ALPHA_DEPTH and not extents.bounding_shaped,
                 )
             )
-        traits_of = {w: self._ask_traits(w) for child in children for w in (child.id, child.client) if w}
         traits = {window: answer() for window, answer in traits_of.items()}
+        traits |= {frame: Traits(translucent=_is_translucent(self._bytes_of(asked))) for frame, asked in frames.items()}
         if list(self._core.QueryTree(self._root).reply().children) != order:
             return None
         screen = self._core.GetGeometry(self._root).reply()
         return stack(children, traits, self._client_mask, (screen.width, screen.height))
+
+    def _let_tell(self, told: set[int]) -> None:
+        """Let these windows, and no others but the watched one, tell of changes."""
+        for window in told - self._telling:
+            self._select(window, TOLD)
+            self._shape.SelectInput(window, True)
+        for window in self._telling - told - {self.watched}:
+            self._select(window, 0)
+        self._telling = told
 
     def _select(self, window: int, mask: int) -> None:
         self._core.ChangeWindowAttributes(window, EVENT_MASK, [mask])
@@ -202,6 +250,10 @@ class WindowTree:
         """Return a property's value, b"" when the window has none or vanished."""
         reply = self._answered(cookie)
         return b"" if reply is None else bytes(reply.value.buf())
+
+
+def _is_translucent(opacity: bytes) -> bool:
+    return bool(opacity) and _word(opacity) != FULLY_OPAQUE
 
 
 def _word(value: bytes) -> int:
