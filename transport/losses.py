@@ -61,8 +61,11 @@ class Losses:
         except OSError:
             self._make(slots)
 
-    def note(self, gaps: Iterable[Gap]) -> None:
-        """Write down what is about to be lost; on the disk on return, if the disk takes it at all."""
+    def note(self, gaps: Iterable[Gap]) -> bool:
+        """Write down what is about to be lost; False: the disk would not take it, and who can wait should not lose it now.
+
+        Where there is no book, or no room in it, it is kept in memory, counted, and True.
+        """
         fresh = [gap for gap in gaps if gap.chunk_id not in self._pending]
         writes: list[tuple[int, bytes]] = []
         for gap in fresh:
@@ -71,8 +74,10 @@ class Losses:
                 slot = self._slot_of[gap.chunk_id] = self._free.pop()
                 writes.append((slot, _pack(gap)))
         self._count("losses in memory only", len(fresh) - len(writes))
-        if not self._write(writes):
+        written = self._write(writes)
+        if not written:
             self._count("losses in memory only", len(writes))
+        return written
 
     def told(self, ids: Iterable[ChunkId]) -> None:
         """Strike out losses: what tells of them is stored, or they are none. Unknown ids do nothing."""

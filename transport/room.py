@@ -127,10 +127,13 @@ class Room:
         """Remove a segment with all that is in it, adding that to `gaps`.
 
         Raises:
-            OSError: what is still there is no gap; what could not even be read stays, since nobody could say what was lost.
+            OSError: what is still there is no gap. What could not be read or not be written down as lost stays: nobody could
+                say what was lost.
         """
         lost = [gap_of(record, "spool-full") for record in self._shelf.live(segment)]
-        self._shelf.losses.note(lost)
+        if not self._shelf.losses.note(lost):
+            self._shelf.really_lost(lost)
+            raise OSError(errno.EIO, "the book of losses cannot be written")
         try:
             self._shelf.remove(segment)
         finally:

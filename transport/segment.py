@@ -44,6 +44,7 @@ class Segment:
 
     __slots__ = (
         "_records",
+        "_unsure",
         "closed",
         "count",
         "damaged_bytes",
@@ -84,6 +85,7 @@ class Segment:
         self.damaged_bytes = 0
         self.rotten: list[Record] = []
         self._records: list[Record] | None = []
+        self._unsure: dict[int, Mark] = {}  # by slot: marks that the disk would not take for sure
 
     @property
     def disk_bytes(self) -> int:
@@ -228,6 +230,9 @@ class Segment:
             with opened(self.files, self.path, Open.READ) as handle:
                 marks = layout.parse_marks(read_exactly(handle, layout.PAGE_BYTES, 0))
                 self._records, _ = _scan(handle, self.end, marks, verify=False)
+            for record in self._records:
+                if record.mark is Mark.LIVE:
+                    record.mark = self._unsure.get(record.header.slot, Mark.LIVE)
             live = [record for record in self._records if record.mark is Mark.LIVE]
             self.live = len(live)
             self.live_bytes = sum(record.header.size_bytes for record in live)
@@ -248,30 +253,27 @@ class Segment:
             payload = read_exactly(handle, record.header.size_bytes, record.offset + layout.RECORD_BYTES)
         return payload if zlib.crc32(payload) == record.header.payload_crc else None
 
-    def mark(self, records: Iterable[Record], mark: Mark, *, only_on_disk: bool = False) -> None:
+    def mark(self, records: Iterable[Record], mark: Mark) -> None:
         """Say what became of records, durably.
 
-        Args:
-            records: of this segment. mark: what. only_on_disk: without the disk, they stay what they are.
-
         Raises:
-            OSError: the marks hold in memory (unless `only_on_disk`), and perhaps on the disk.
+            OSError: the marks hold until this process ends, and perhaps on the disk.
         """
         chosen = list(records)
-        if not only_on_disk:
-            self._note_marks(chosen, mark)
+        self._note_marks(chosen, mark)
         with opened(self.files, self.path, Open.WRITE) as handle:
             for record in chosen:
                 write_all(handle, bytes([mark]), layout.MARKS_OFFSET + record.header.slot)
             handle.sync()
-        self._note_marks(chosen, mark)
+        for record in chosen:
+            self._unsure.pop(record.header.slot, None)
 
     def _note_marks(self, records: Iterable[Record], mark: Mark) -> None:
         for record in records:
             if record.mark is Mark.LIVE and mark is not Mark.LIVE:
                 self.live -= 1
                 self.live_bytes -= record.header.size_bytes
-            record.mark = mark
+            record.mark = self._unsure[record.header.slot] = mark
 
     def erase(self, records: Sequence[Record]) -> None:
         """Overwrite payloads with zeros, durably, then mark them: a mark FORGOTTEN on the disk means that they are gone.

@@ -99,8 +99,8 @@ class SessionLimits:
     window: int = 16
     first_window: int = 4
     window_bytes: int = 8 << 20
-    publishing: int = 4
-    publishing_bytes: int = 128 << 10
+    publishing: int = 8
+    publishing_bytes: int = 256 << 10
     answer_min_s: float = 10.0
     answer_cap_s: float = 3600.0
 

@@ -282,9 +282,11 @@ class Spool:
                     old: list[Record] = []
                     with self._shelf.noted("expire"):
                         old = [r for r in self._shelf.live(segment) if r.header.ready_wall_ns < before_wall_ns]
-                        self._shelf.losses.note(gap_of(record, "expired") for record in old)
-                        segment.mark(old, Mark.DROPPED, only_on_disk=True)
-                    gaps += self._shelf.really_lost([gap_of(record, "expired") for record in old])
+                    lost = [gap_of(record, "expired") for record in old]
+                    if self._shelf.losses.note(lost):  # else a crash now would take them without a word
+                        with self._shelf.noted("expire"):
+                            segment.mark(old, Mark.DROPPED)
+                    gaps += self._shelf.really_lost(lost)
                     self._shelf.tidy(segment)
             self._shelf.count("expired", len(gaps))
         return gaps

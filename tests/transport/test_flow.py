@@ -556,7 +556,7 @@ async def test_an_archive_that_cannot_take_it_is_tried_again_later(
 
     monkeypatch.setattr(scene.archive, "put", sometimes)
     collector = await scene.collect()
-    collector.intake.later_s = 1
+    collector.intake.later_s, collector.intake.hold_s = 1, 0.2
     scene.publish()
     await until(lambda: any(event.kind == "failed" for event in scene.events))
     assert scene.spool.usage().chunks == 1

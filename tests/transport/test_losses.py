@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -152,3 +153,23 @@ def test_without_room_for_a_book_losses_are_kept_in_memory() -> None:
     book.note([gap])
     assert book.pending() == [gap]
     assert counted == ["no book of losses", "losses in memory only"]
+
+
+def test_what_expires_is_there_or_told_of_though_disk_and_process_fail_in_one_go() -> None:
+    """First the disk does not take the loss, then the process dies: the chunk must not be gone without a word."""
+    for failing in range(1, 12):
+        for crashing in range(1, 12):
+            files = SimFiles(failing)
+            spool = spool_on(files)
+            stored: list[ChunkId] = []
+            for value in (0, 100, 200):  # three lanes: three segments
+                stored.append(spool.next_id())
+                spool.put(stored[-1], bytes(1000), value=value, ready_wall_ns=5)
+            files.fail_at, files.crash_at = failing, crashing + failing
+            told = set()
+            with contextlib.suppress(SimFiles.Killed):
+                told = {gap.chunk_id for gap in spool.expire(10)}
+            files.kill()
+            spool = spool_on(files)
+            told |= {gap.chunk_id for gap in spool.take_losses()}
+            assert {entry.chunk_id for entry in spool.entries()} | told == set(stored)

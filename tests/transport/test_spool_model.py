@@ -285,9 +285,7 @@ class SpoolMachine(RuleBasedStateMachine):
         ready = [entry.chunk_id for entry in self.spool.ready(self.now, most=10_000)]
         assert len(ready) == len(set(ready))
         there = {e.chunk_id for e in self.spool.entries() if e.ready_wall_ns <= self.now}
-        assert set(ready) <= there
-        # What was settled in memory only, since the disk would not take the mark, comes back when its index is read again.
-        assert there - set(ready) <= self.settled | self.lost | self.uncertain.keys()
+        assert set(ready) == there
         self.files.fail_at, self.files.crash_at = planned
 
 
