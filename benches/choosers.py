@@ -105,6 +105,7 @@ class Fingers:
                 return
             self.press("Escape")
             until(lambda before=active: self._display.active() != before, within_s=2)  # type: ignore[misc]
+            self.pause()
 
     def pause(self) -> None:
         """Look for a moment."""
@@ -265,6 +266,7 @@ class Page:
 
     def choose(self, rng: Random, script: Script) -> None:
         """Choose an option, change a box, or click on something plain."""
+        self._fingers.dismiss(self.app)
         what = rng.random()
         if what < 0.62:
             self._option(rng, script)
