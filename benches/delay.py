@@ -4,8 +4,9 @@
 
 An application waits for clicks and keys; a hand injects them by XTEST and notes when; the application notes when each has
 come. Stretches with the whole agent recording (screenshots, choices, frames for actions) alternate with stretches without it, so
-that what else the machine does falls on both. The table says the latency's median and tail in both, the difference, the agent's
-CPU, and what the application and the X server took in both.
+that what else the machine does falls on both. In each stretch the hand then works in a GTK editor too (words, menus opened and
+left), which tells the accessibility bus of it while somebody listens. The table says the latency's median and tail in both, the
+difference, the agent's CPU, and what the waiting application, the X server, the editor and the accessibility bus took in both.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -26,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benches.desktop import VirtualDesktop
-from benches.display import Display
+from benches.display import Display, Window
 from benches.stack import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +42,12 @@ WARM_UP_S = 3.0
 PRIORITY = -15
 """Of hand, X server and application, where that is permitted; the agent has the ordinary one. On a machine that others use, theirs
 is most of the tail otherwise."""
+WAITING = ("agent", "application", "X server")
+EDITING = ("agent, editing", "editor", "accessibility bus")
+KEYS_HZ = 8.0
+WORD_KEYS = 6
+MENU_RATIO = 0.2
+"""Of the editing's steps, so many go into a menu; the others write a word."""
 MOVES = 3
 """Motions before each click, as a hand makes them."""
 
@@ -48,15 +57,15 @@ class Side:
     """With the agent, or without.
 
     Attributes:
-        latencies_ms: from the injection to the application. seconds: how long it took.
-        application_s, server_s, agent_s: CPU.
+        latencies_ms: from the injection to the application. seconds: how long that took. editing_s: how long the editing took.
+        cpu_s: CPU by who took it: "agent", "application", "X server" while latencies were measured, and "editor",
+            "accessibility bus" and "agent, editing" during the editing.
     """
 
     latencies_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0
-    application_s: float = 0.0
-    server_s: float = 0.0
-    agent_s: float = 0.0
+    editing_s: float = 0.0
+    cpu_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def quantile(self, share: float) -> float:
         """Return a quantile of the latencies, ms."""
@@ -156,6 +165,20 @@ def stretch(display: Display, waiter: Waiter, rng: Random, count: int) -> list[f
     return latencies
 
 
+def edit(display: Display, window: Window, rng: Random, steps: int) -> None:
+    """Work in the editor: words into its text, and its menus opened, gone through and left."""
+    display.move(window.x + window.width // 2, window.y + window.height // 2)
+    for down in (True, False):
+        display.button(1, down=down)
+    words, menu = [*("abcdefghij" * 3), " "], ["F10", "Down", "Down", "Right", "Down", "Escape", "Escape"]
+    for _ in range(steps):
+        for name in menu if rng.random() < MENU_RATIO else rng.choices(words, k=WORD_KEYS):
+            time.sleep(rng.expovariate(KEYS_HZ))
+            code, _ = display.find_key(name)
+            for down in (True, False):
+                display.key(code, down=down)
+
+
 def run(folder: Path, *, events: int, seed: int = 1) -> tuple[Side, Side]:
     """Return what was measured with the agent and without.
 
@@ -163,11 +186,10 @@ def run(folder: Path, *, events: int, seed: int = 1) -> tuple[Side, Side]:
         folder: empty.
     """
     rng, on, off = Random(seed), Side(), Side()
-    with VirtualDesktop((1024, 768), apps=(), panel=False, accessible=True) as desktop:
+    with VirtualDesktop((1024, 768), apps=("editor",), panel=False, accessible=True) as desktop:
         waiter = Waiter(desktop)
         display = desktop.connect()
-        server = desktop.server_pid
-        for pid in (waiter.pid, server):
+        for pid in (waiter.pid, desktop.server_pid):
             _favour(pid)
         try:
             for number in range(STRETCHES):
@@ -175,13 +197,13 @@ def run(folder: Path, *, events: int, seed: int = 1) -> tuple[Side, Side]:
                 if number % 2:
                     time.sleep(WARM_UP_S)
                     _favour(os.getpid())
-                    _measure(off, display, waiter, rng, count, server, None)
+                    _measure(off, desktop, display, waiter, rng, count, None)
                     continue
                 _favour(os.getpid(), ordinary=True)  # what is started now inherits it
                 own = folder / str(number)
                 own.mkdir()
                 with Stack(own, desktop.environment) as stack:
-                    stack.configure(["waiter"])
+                    stack.configure(["waiter", "mousepad"])
                     stack.accept_notice()
                     stack.start()
                     until = time.monotonic() + START_S
@@ -189,7 +211,7 @@ def run(folder: Path, *, events: int, seed: int = 1) -> tuple[Side, Side]:
                         time.sleep(0.2)
                     time.sleep(WARM_UP_S)
                     _favour(os.getpid())
-                    _measure(on, display, waiter, rng, count, server, stack.agent_pid)
+                    _measure(on, desktop, display, waiter, rng, count, stack.agent_pid)
         finally:
             display.close()
             waiter.end()
@@ -197,16 +219,43 @@ def run(folder: Path, *, events: int, seed: int = 1) -> tuple[Side, Side]:
 
 
 def _measure(
-    side: Side, display: Display, waiter: Waiter, rng: Random, count: int, server: int, agent: int | None
+    side: Side, desktop: VirtualDesktop, display: Display, waiter: Waiter, rng: Random, count: int, agent: int | None
 ) -> None:
-    before = [_cpu_s(pid) for pid in (waiter.pid, server, agent)]
-    began_s = time.monotonic()
-    side.latencies_ms += stretch(display, waiter, rng, count)
-    side.seconds += time.monotonic() - began_s
-    taken = [_cpu_s(pid) - earlier for pid, earlier in zip((waiter.pid, server, agent), before, strict=True)]
-    side.application_s += taken[0]
-    side.server_s += taken[1]
-    side.agent_s += taken[2]
+    pids = {"agent": [agent] if agent else [], "application": [waiter.pid], "X server": [desktop.server_pid]}
+    with _counted(side, pids):
+        began_s = time.monotonic()
+        side.latencies_ms += stretch(display, waiter, rng, count)
+        side.seconds += time.monotonic() - began_s
+    window = desktop.find(display, "editor")
+    if window is None:
+        return
+    bus = _accessibility(desktop.environment["DBUS_SESSION_BUS_ADDRESS"])
+    pids = {"agent, editing": pids["agent"], "editor": [desktop.apps["editor"].pid], "accessibility bus": bus}
+    with _counted(side, pids):
+        began_s = time.monotonic()
+        edit(display, window, rng, max(3, count // 25))
+        side.editing_s += time.monotonic() - began_s
+
+
+@contextlib.contextmanager
+def _counted(side: Side, pids: Mapping[str, Sequence[int]]) -> Iterator[None]:
+    """Count the CPU that processes take meanwhile."""
+    before = {name: sum(map(_cpu_s, some)) for name, some in pids.items()}
+    yield
+    for name, some in pids.items():
+        side.cpu_s[name] += sum(map(_cpu_s, some)) - before[name]
+
+
+def _accessibility(session: str) -> list[int]:
+    """Return the processes that a session's accessibility bus is made of."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["name", "environ"]):
+        mine = (process.info["environ"] or {}).get("DBUS_SESSION_BUS_ADDRESS") == session
+        if mine and process.info["name"].startswith(("at-spi", "dbus-daemon")):
+            found.append(process.pid)
+    return found
 
 
 def _favour(pid: int, *, ordinary: bool = False) -> None:
@@ -214,10 +263,8 @@ def _favour(pid: int, *, ordinary: bool = False) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, 0 if ordinary else PRIORITY)
 
 
-def _cpu_s(pid: int | None) -> float:
-    """Return the CPU seconds of a process; 0 for none."""
-    if pid is None:
-        return 0.0
+def _cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -232,10 +279,10 @@ def table(on: Side, off: Side) -> str:
         added, low, high = added_ms(on, off, share)
         lines.append(f"added at {share:.0%}: {added:+.3f} ms (95 % of resamplings: {low:+.3f} to {high:+.3f})")
     for name, side in (("with the agent", on), ("without", off)):
-        lines.append(
-            f"{name:16}CPU: agent {side.agent_s / side.seconds:.2%}, application {side.application_s / side.seconds:.2%}, "
-            f"X server {side.server_s / side.seconds:.2%} of a core"
-        )
+        for seconds, whose in ((side.seconds, WAITING), (side.editing_s, EDITING)):
+            if seconds:
+                shares = ", ".join(f"{one} {side.cpu_s[one] / seconds:.2%}" for one in whose)
+                lines.append(f"{name:16}CPU of a core: {shares}")
     return "\n".join(lines)
 
 

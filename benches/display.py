@@ -24,6 +24,7 @@ CURRENT_TIME = 0
 
 KEYSYMS = {
     "Return": 0xFF0D,
+    "F10": 0xFFC7,
     "Tab": 0xFF09,
     "BackSpace": 0xFF08,
     "Delete": 0xFFFF,

@@ -168,6 +168,7 @@ class Agent:
                 spool_ns=milliseconds(config.spool.age) * NS_PER_MS,
             ),
             now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
+            slept_ns=lambda: clock.slept_ns(),
             thinning=lambda: thinning_of(self.steering.plan),
             thread=self._pack_thread,
             on_stored=self._stored,
@@ -349,6 +350,7 @@ class Agent:
         for cause, holds, reason in (
             ("lock", power.locked, "the screen is locked"),
             ("sleep", power.sleeping, "the machine is going to sleep"),
+            ("away", power.away, "another session has the screen"),
         ):
             if holds and cause not in self.gate.suspended:
                 self.conductor.suspend(cause, reason)
@@ -376,6 +378,7 @@ class Agent:
             paused=self.conductor.is_paused,
             locked=power.locked,
             asleep=power.sleeping,
+            away=power.away,
             idle=self.conductor.is_idle,
             on_battery=power.on_battery,
             battery_ratio=power.battery_ratio,

@@ -14,12 +14,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from capture.anchor import NS_PER_MS, Anchor, Clocks
 from capture.camera import Camera, Reel
 from capture.packer import Packed, Stamp, Thinning, pack_draft, pack_screens
 from capture.recorder import Draft, Recorder
 from codec.model import ChunkId
 
-NS_PER_MS = 1_000_000
 DISK_RETRY_S = 30.0
 """A full disk is asked again after so long, and whenever a chunk is closed."""
 MAX_WAITING_BYTES = 32 << 20
@@ -63,6 +63,15 @@ class Negative:
 
     reel: Reel
     section: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What waits to be packed: zero_wall_ns is the wall clock at the source clock's zero; size_bytes, its memory."""
+
+    item: Draft | Negative
+    zero_wall_ns: int
+    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -109,6 +118,7 @@ class Chunker:
         stamp: what each of them says.
         ages: when a reel is closed, and the hold-back.
         now_ms: the source clock.
+        slept_ns: how long the machine was suspended, in all.
         thinning: the plan's lossy steps now.
         thread: one owned thread; packing and the disk happen there, in order.
         on_stored: called in the loop's thread after each chunk with it and its kind ("events", "screens").
@@ -125,6 +135,7 @@ class Chunker:
         stamp: Stamp,
         ages: Ages,
         now_ms: Callable[[], int],
+        slept_ns: Callable[[], int],
         thinning: Callable[[], Thinning],
         thread: Executor,
         on_stored: Callable[[Packed, str], None],
@@ -137,12 +148,14 @@ class Chunker:
         self._stamp = stamp
         self._ages = ages
         self._now_ms = now_ms
+        self._slept_ns = slept_ns
+        self._draft_anchor, self._reel_anchor = Anchor(), Anchor()
         self._thinning = thinning
         self._thread = thread
         self._on_stored = on_stored
         self._on_error = on_error
         self._keep = keep
-        self._waiting: deque[tuple[Draft | Negative, int]] = deque()
+        self._waiting: deque[Closed] = deque()
         self._packed: tuple[Packed, str] | None = None
         self._telling: list[ChunkId] = []  # losses that the open draft tells of
         self._telling_waiting: deque[list[ChunkId]] = deque()  # the same of each draft that waits to be stored
@@ -160,8 +173,10 @@ class Chunker:
             self._timer = None
         dues = []
         if self._recorder.opened_ms is not None:
+            self._draft_anchor.opened(self._slept_ns())
             dues.append(self._recorder.opened_ms + self._recorder.limits.max_age_ms)
         if self._camera is not None and self._camera.reel is not None:
+            self._reel_anchor.opened(self._slept_ns())
             dues.append(self._camera.reel.t0_ms + self._ages.screens_ms)
         if dues:
             wait_s = max(0, min(dues) - self._now_ms()) / 1000
@@ -192,15 +207,17 @@ class Chunker:
 
     def close_events(self) -> None:
         """Close the open draft and begin to store it."""
-        draft = self._recorder.close(self._now_ms())
+        now = self._clocks()
+        draft = self._recorder.close(now.source_ms)
+        zero_wall_ns = self._draft_anchor.closed(now)
         if draft is not None:
-            self._hold(draft, draft.raw_bytes)
+            self._hold(Closed(draft, zero_wall_ns, draft.raw_bytes))
             self._start(self._store_waiting())
 
     def close_screens(self) -> None:
         """Close the open reel and begin to develop and store it."""
         if self._camera is not None and self._camera.reel is not None:
-            self._start(self._develop(self._camera))
+            self._start(self._develop(self._camera, self._reel_anchor.closed(self._clocks())))
 
     def retry(self) -> None:
         """Store what waits for the disk, if anything does."""
@@ -243,22 +260,25 @@ class Chunker:
             self._recorder.drop("chunks that could not be made")
             self._on_error(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
-    async def _develop(self, camera: Camera) -> None:
+    def _clocks(self) -> Clocks:
+        return Clocks(time.time_ns(), self._now_ms(), self._slept_ns())
+
+    async def _develop(self, camera: Camera, zero_wall_ns: int) -> None:
         reel = await camera.cut()
         if reel is not None:
             section = await asyncio.get_running_loop().run_in_executor(self._thread, reel.develop)
-            self._hold(Negative(reel, section), len(section))
+            self._hold(Closed(Negative(reel, section), zero_wall_ns, len(section)))
             await self._store_waiting()
 
-    def _hold(self, item: Draft | Negative, size_bytes: int) -> None:
-        if self._waiting_bytes + size_bytes > MAX_WAITING_BYTES:
+    def _hold(self, closed: Closed) -> None:
+        if self._waiting_bytes + closed.size_bytes > MAX_WAITING_BYTES:
             self._recorder.drop("the disk is full and so is memory: chunk lost")
             return
-        if isinstance(item, Draft):
+        if isinstance(closed.item, Draft):
             self._telling_waiting.append(self._telling)
             self._telling = []
-        self._waiting.append((item, size_bytes))
-        self._waiting_bytes += size_bytes
+        self._waiting.append(closed)
+        self._waiting_bytes += closed.size_bytes
 
     async def _store_waiting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -268,9 +288,9 @@ class Chunker:
                 self._retry = None
             while self._waiting or self._packed:
                 if self._packed is None:
-                    item, size_bytes = self._waiting.popleft()
-                    self._waiting_bytes -= size_bytes
-                    self._packed = await loop.run_in_executor(self._thread, self._pack, item)
+                    closed = self._waiting.popleft()
+                    self._waiting_bytes -= closed.size_bytes
+                    self._packed = await loop.run_in_executor(self._thread, self._pack, closed)
                 packed, kind = self._packed
                 try:
                     gaps = await loop.run_in_executor(self._thread, self._put, packed)
@@ -287,14 +307,13 @@ class Chunker:
                 self.note(gaps)
                 self._on_stored(packed, kind)
 
-    def _pack(self, item: Draft | Negative) -> tuple[Packed, str]:
-        wall_offset_ns = time.time_ns() - self._now_ms() * NS_PER_MS
-        chunk_id = self._spool.next_id()
+    def _pack(self, closed: Closed) -> tuple[Packed, str]:
+        item, chunk_id = closed.item, self._spool.next_id()
         if isinstance(item, Draft):
             packed = pack_draft(
                 item,
                 chunk_id,
-                wall_t0_ns=wall_offset_ns + item.t0_ms * NS_PER_MS,
+                wall_t0_ns=closed.zero_wall_ns + item.t0_ms * NS_PER_MS,
                 thinning=self._thinning(),
                 stamp=self._stamp,
             )
@@ -303,7 +322,7 @@ class Chunker:
             item.section,
             chunk_id,
             t0_ms=item.reel.t0_ms,
-            wall_t0_ns=wall_offset_ns + item.reel.t0_ms * NS_PER_MS,
+            wall_t0_ns=closed.zero_wall_ns + item.reel.t0_ms * NS_PER_MS,
             duration_ms=item.reel.duration_ms,
             raw_bytes=item.reel.raw_bytes,
             stamp=self._stamp,

@@ -40,7 +40,7 @@ class Conditions:
 
     Attributes:
         wall_ns: the wall clock.
-        consented, paused, locked, asleep: what stops everything.
+        consented, paused, locked, asleep, away (another session has the screen): what stops everything.
         idle: the person has touched nothing for a while. lid_closed: of a laptop.
         on_battery: running on it. battery_ratio: 0-1. power_warning: the system calls it low. discharge_w: what it
             gives now. power_saver: the person chose the thrifty profile. hot: the machine throttles, or soon will.
@@ -59,6 +59,7 @@ class Conditions:
     paused: bool = False
     locked: bool = False
     asleep: bool = False
+    away: bool = False
     idle: bool = False
     lid_closed: bool | None = None
     on_battery: bool | None = None

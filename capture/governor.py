@@ -145,7 +145,7 @@ class Governor:
         """
         self.habits.pass_time(conditions.wall_ns)
         self._track(now_ns, conditions)
-        stops = conditions.locked or conditions.paused or conditions.asleep or not conditions.consented
+        stops = bool(wording.stops(conditions))
         grounds: list[Ground] = []
         if stops:
             wanted = self._make(Rung.NOTHING, Effort.FAST, conditions)

@@ -89,7 +89,7 @@ class Semantics:
 
     def __init__(self, around: Surroundings, *, labels: Labels, key: bytes) -> None:
         self._around, self._labels, self._key = around, labels, key
-        self._accessibility = Accessibility(self._on_signal, self._on_application)
+        self._accessibility = Accessibility(self._on_signal, self._on_application, self._on_gone)
         self.lookup = Lookup(self._accessibility)
         self._selections = Selections()
         self._window: Window | None = None
@@ -195,6 +195,13 @@ class Semantics:
         """An application came to the bus: perhaps that of the window in focus, which opens its window first."""
         if not self._app and self._window is not None:
             self.focus(self._window)
+
+    def _on_gone(self) -> None:
+        """The bus has ended, and with it what applications could tell."""
+        self._app = self._frame = ""
+        self._selections.reset()
+        self._presses.clear()
+        self._dialogs.clear()
 
     async def _find_site(self, window: Window) -> None:
         key = window.id, window.title

@@ -2,7 +2,8 @@
 
 What stays is an icon in the panel where a panel shows such icons (StatusNotifierItem: KDE, Xfce, Cinnamon, MATE, GNOME with
 its extension), and otherwise a small sign of our own at the top edge of the screen. Guarantees: where neither can be shown
-there is no sign, and who asked is told so; when the panel goes away, our own sign takes its place, or the loss is told.
+there is no sign, and who asked is told so; when the panel goes away, our own sign takes its place, or the loss is told;
+when a panel comes, the icon takes its place again.
 A notification alone is no sign: it goes away.
 """
 
@@ -35,7 +36,7 @@ class ScreenSign:
     """
 
     def __init__(self, display: str, *, toggled: Callable[[], None], lost: Callable[[], None]) -> None:
-        self._session = Session(activated=toggled, gone=self._panel_gone)
+        self._session = Session(activated=toggled, gone=self._panel_gone, came=self._panel_came)
         self._badge = Badge(display, lost=lost)
         self._lost = lost
         self._shown_by: str | None = None
@@ -43,6 +44,7 @@ class ScreenSign:
         self._said: str | None = None
         self._tooltip = WORDS["suspended"]
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._moving = False
 
     async def start(self) -> str | None:
         """Show it; return by what, None when nothing can show it."""
@@ -81,8 +83,24 @@ class ScreenSign:
             self._shown_by = None
             self._lost()
 
+    def _panel_came(self) -> None:
+        if self._shown_by is not None and not self._moving:
+            self._moving = True
+            self._start(self._move_to_panel())
+
+    async def _move_to_panel(self) -> bool:
+        try:
+            shown = await self._session.show_icon(self._state, self._tooltip)
+        finally:
+            self._moving = False
+        if shown and self._shown_by is not None:
+            self._shown_by = "an icon in the panel"
+            self._session.change_icon(self._state, self._tooltip)  # it may have changed meanwhile
+            self._badge.stop()
+        return shown
+
     def _start(self, work: Coroutine[Any, Any, bool]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="sign: notification")
+        task = asyncio.get_running_loop().create_task(work, name="sign")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

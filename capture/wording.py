@@ -113,6 +113,7 @@ def stops(conditions: Conditions) -> list[str]:
             (conditions.paused, "paused"),
             (conditions.locked, "the screen is locked"),
             (conditions.asleep, "the machine goes to sleep"),
+            (conditions.away, "another session has the screen"),
         )
         if holds
     ]

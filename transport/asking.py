@@ -31,16 +31,6 @@ VERSION = 1
 MAX_ASKED = 64
 """Chunks in one question; the collector reads each that it has."""
 
-ASKED_BYTES = 18
-"""What a chunk takes in a question, at most."""
-
-HEAD_BYTES = 24
-
-
-def question_bytes(count: int) -> int:
-    """Return the size of a question about so many chunks, at most."""
-    return HEAD_BYTES + ASKED_BYTES * count
-
 
 def pack_question(epoch: int, asked: Iterable[tuple[int, bytes]]) -> bytes:
     """Return a question's payload: an epoch, and (seq, digest) of at most MAX_ASKED of its chunks."""

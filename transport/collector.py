@@ -56,6 +56,7 @@ class CollectorSettings:
         answer_delay_s: answers to a device are gathered so long. answer_most: or until so many.
         later_s: what a device is asked to wait when the archive cannot take a chunk.
         unknown_s: the same, when it or its key is not enrolled, or revoked.
+        hold_s: how long chunks wait for room on a full disk before they are sent back; less than devices are patient.
         max_chunk_bytes: larger ones are refused.
         answer_key: signs the answers; None: they are not signed.
         reconnect_base_s, reconnect_cap_s: back-off between connections.
@@ -67,6 +68,7 @@ class CollectorSettings:
     answer_most: int = 8
     later_s: int = 60
     unknown_s: int = 3600
+    hold_s: float = 5.0
     max_chunk_bytes: int = MAX_CHUNK_BYTES
     answer_key: DeviceSigningKey | None = None
     reconnect_base_s: float = 0.5
@@ -123,6 +125,7 @@ class Collector:
             max_chunk_bytes=settings.max_chunk_bytes,
             later_s=settings.later_s,
             unknown_s=settings.unknown_s,
+            hold_s=settings.hold_s,
         )
         self._rng = rng or random.SystemRandom()
         self._dialer = Dialer(replace(settings.broker, receive_maximum=WINDOW_MESSAGES))
@@ -148,7 +151,9 @@ class Collector:
             Refused: the broker will not have us; the configuration has to be mended.
         """
         attempt = 0
-        with ThreadPoolExecutor(1, thread_name_prefix="archive") as executor:
+        with contextlib.ExitStack() as stack:
+            executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="archive"))
+            stack.callback(self.intake.closing.set)
             while True:
                 started = time.monotonic()
                 try:

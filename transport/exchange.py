@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from transport.account import EVENTS_VALUE, Account, Disk
+from transport.asking import MAX_ASKED
 from transport.doubts import Doubts, Question
 from transport.errors import QuotaExceeded, StorageFailed, TooLarge
 from transport.limits import Link
-from transport.messages import Malformed, Unsigned, digest_of, parse_answer, up_topic
+from transport.messages import Answer, Malformed, Unsigned, digest_of, parse_answer, up_topic
 from transport.mqtt import NO_SUBSCRIBER, Connection
 from transport.session import ORDERS, HasSize, Session
 from transport.spooled import ANY_SIZE, Entry, Gap, Waiting
@@ -218,10 +219,13 @@ class Exchange:
         return True
 
     async def _adopt(self) -> None:
-        """Before the first sending of this process, doubt what an earlier one may have sent: what is most urgent."""
+        """Before the first sending of this process, doubt what an earlier one may have sent.
+
+        That was most urgent then; since then, something more urgent may have come. So it is more than a window.
+        """
         parts = self._parts
         limits, total, now_ns = parts.session.limits, 0, time.monotonic_ns()
-        entries = await parts.disk(lambda: parts.spool.ready(time.time_ns(), most=limits.window))
+        entries = await parts.disk(lambda: parts.spool.ready(time.time_ns(), most=MAX_ASKED))
         for entry in entries:
             total += entry.size_bytes
             if total > limits.window_bytes or entry.chunk_id in parts.session.known or entry.chunk_id.epoch == ORDERS:
@@ -290,7 +294,7 @@ class Exchange:
         await self._account.settle()
 
     async def _listen(self) -> None:
-        """Take the collector's answers."""
+        """Take the collector's answers, each wholly: what the session has settled the spool frees, though the exchange ends."""
         parts = self._parts
         async for message in self._connection.messages():
             try:
@@ -301,21 +305,29 @@ class Exchange:
             except Malformed:
                 parts.totals.malformed_answers += 1
                 continue
-            now_ns = time.monotonic_ns()
-            verdicts = parts.session.answered(answer, now_ns)
-            parts.session.missing(parts.doubts.answered(answer.done, [nack.digest for nack in answer.nacks]), now_ns)
-            parts.doubts.clear(verdicts.put_off)
-            archived = list(verdicts.archived)
-            archived += [chunk_id for chunk_id, digest in verdicts.unknown if await self._is_ours(chunk_id, digest)]
-            freed = await parts.disk(lambda ids=archived: parts.spool.ack(ids))  # type: ignore[misc]  # bound early
-            parts.totals.archived_chunks += len(freed)
-            parts.totals.freed += [entry.chunk_id for entry in freed]
-            parts.totals.archived_bytes += sum(entry.size_bytes for entry in freed)
-            for chunk_id, why in verdicts.refused:
-                gaps = await parts.disk(lambda c=chunk_id, w=why: parts.spool.refuse([c], w))  # type: ignore[misc]
-                parts.totals.refused_chunks += len(gaps)
-                await parts.lose(gaps)
+            taking = asyncio.create_task(self._take(answer), name="take an answer")
+            try:
+                await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                await taking
+                raise
             parts.changed.set()
+
+    async def _take(self, answer: Answer) -> None:
+        parts, now_ns = self._parts, time.monotonic_ns()
+        verdicts = parts.session.answered(answer, now_ns)
+        parts.session.missing(parts.doubts.answered(answer.done, [nack.digest for nack in answer.nacks]), now_ns)
+        parts.doubts.clear(verdicts.put_off)
+        archived = list(verdicts.archived)
+        archived += [chunk_id for chunk_id, digest in verdicts.unknown if await self._is_ours(chunk_id, digest)]
+        freed = await parts.disk(lambda: parts.spool.ack(archived))
+        parts.totals.archived_chunks += len(freed)
+        parts.totals.freed += [entry.chunk_id for entry in freed]
+        parts.totals.archived_bytes += sum(entry.size_bytes for entry in freed)
+        for chunk_id, why in verdicts.refused:
+            gaps = await parts.disk(lambda c=chunk_id, w=why: parts.spool.refuse([c], w))  # type: ignore[misc]
+            parts.totals.refused_chunks += len(gaps)
+            await parts.lose(gaps)
 
     async def _is_ours(self, chunk_id: ChunkId, digest: bytes) -> bool:
         """Tell whether a chunk of the spool (sent before a restart) has this digest."""

@@ -8,6 +8,8 @@ however poisonous, ends the collector: what a judge or a handler stumbles over i
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -19,10 +21,13 @@ from transport.errors import StorageFailed
 from transport.messages import DIGEST_BYTES, GONE, KEPT, Nack, NackCode, device_of, digest_of
 
 if TYPE_CHECKING:
-    from transport.archive import Store
+    from transport.archive import Store, Stored
     from transport.endpoint import Message
 
 MAGIC_BYTES = 4
+
+HOLD_STEP_S = 0.1
+"""While the archive has no room, it is tried again this often."""
 
 
 class HasId(Protocol):
@@ -93,7 +98,9 @@ class Intake:
         handlers: of other kinds of payloads, by their first four bytes. max_chunk_bytes: larger ones are refused.
         later_s: what a device is asked to wait when the archive cannot take something.
         unknown_s: the same, when it or its key is not known.
-        counters: how often what happened.
+        hold_s: when the archive's disk becomes full, chunks are kept so long before they are sent back: somebody has paid
+            for their way. Once that was in vain, they are sent back at once until it has room again.
+        counters: how often what happened. closing: set to end a hold.
     """
 
     archive: Store
@@ -103,7 +110,10 @@ class Intake:
     max_chunk_bytes: int = MAX_CHUNK_BYTES
     later_s: int = 60
     unknown_s: int = 3600
+    hold_s: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
+    closing: threading.Event = field(default_factory=threading.Event)
+    _full: bool = False
 
     def process(self, batch: Sequence[Message]) -> list[Outcome]:
         """Take a batch in; on return, what was archived is durable. Blocks."""
@@ -157,7 +167,7 @@ class Intake:
         if not sound:
             return []
         try:
-            stored = self.archive.put([(chunk_id, message.payload) for message, _, chunk_id in sound])
+            stored = self._put([(chunk_id, message.payload) for message, _, chunk_id in sound])
         except StorageFailed as error:
             return [self._put_off(message, device, chunk_id, error) for message, device, chunk_id in sound]
         outcomes: list[Outcome] = []
@@ -175,6 +185,27 @@ class Intake:
             event = CollectorEvent(kind, "", chunk_id, device, len(message.payload))
             outcomes.append(Outcome(message, device, event, acks=((chunk_id, digest),)))
         return outcomes
+
+    def _put(self, chunks: Sequence[tuple[ChunkId, bytes]]) -> Sequence[Stored]:
+        """Store chunks, waiting a little for room.
+
+        Raises:
+            StorageFailed: there is none, or the disk fails.
+        """
+        until_s = time.monotonic() + self.hold_s
+        while True:
+            try:
+                stored = self.archive.put(chunks)
+            except StorageFailed as error:
+                if not error.disk_full or self._full:
+                    raise
+                if time.monotonic() >= until_s or self.closing.wait(HOLD_STEP_S):
+                    self._full = True
+                    raise
+                self.count("held")
+            else:
+                self._full = False
+                return stored
 
     def _carry_out(self, handler: Handler, message: Message, device: str) -> Outcome:
         try:

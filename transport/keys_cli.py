@@ -219,13 +219,30 @@ def accept(
     typer.echo(f"{decided.kind}: {decided.device}, {decided.text}")
 
 
-def ls(devices: DevicesOption, as_json: JsonOption = False) -> None:
+def ls(
+    devices: DevicesOption,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="Say as well on which day its last chunk came.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the devices and their keys."""
+    from transport.fs import RealFiles
+    from transport.seen import last_day_s
+
     registry = open_registry(devices)
     for name in registry.devices():
         record = registry.get(name)
-        if record is not None:
-            typer.echo(json.dumps(json.loads(record.to_json())) if as_json else _describe(record))
+        if record is None:
+            continue
+        last_s = None if archive is None else last_day_s(RealFiles(), archive, name)
+        last = None if last_s is None else _day(last_s)
+        if as_json:
+            fields = json.loads(record.to_json())
+            typer.echo(json.dumps(fields if archive is None else {**fields, "last_chunk": last}))
+        else:
+            seen = "no chunk in the archive" if last is None else f"last chunk {last}"
+            typer.echo(_describe(record) + ("" if archive is None else f"\n  {seen}"))
 
 
 def revoke(

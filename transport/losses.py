@@ -112,6 +112,7 @@ class Losses:
                 self._slot_of[gap.chunk_id] = slot
 
     def _make(self, slots: int) -> None:
+        self.disk_bytes = slots * SLOT.size  # also where it fails: some of it may be there
         try:
             with contextlib.suppress(FileNotFoundError):
                 self._files.unlink(self._path)
@@ -123,7 +124,6 @@ class Losses:
             self._count("no book of losses", 1)
             return
         self._free = list(range(slots))
-        self.disk_bytes = slots * SLOT.size
 
 
 def _pack(gap: Gap) -> bytes:

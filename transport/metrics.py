@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transport.collector import Collector, CollectorEvent
 
 OUTCOMES = ("archived", "duplicate", "refused", "failed", "erased")
-WINDOWS_S = {"5m": 300, "1h": 3_600, "24h": 86_400}
+WINDOWS_S = {"5m": 300, "1h": 3_600, "24h": 86_400, "7d": 7 * 86_400}
 DEVICES_IN_MEMORY = 200_000
 """Devices whose last chunk is remembered; the longest silent are forgotten first."""
 BATCH_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -41,10 +41,12 @@ class Room:
         """Drop until `needed` bytes (and a page) fit, as `when_full` says, adding to `gaps`.
 
         Raises:
-            SpoolFull: nothing may be dropped for this lane. OSError: a segment could not be removed.
+            SpoolFull: nothing may be dropped for this lane. OSError: a segment could not be removed, and counts.
         """
         needed += layout.PAGE_BYTES
         while self._shelf.disk_bytes() + needed > self.limit_bytes or self._disk_is_short(needed):
+            if self._shelf.leftovers.sweep() or self._shelf.leftovers.give_up_bad():
+                continue
             victim = self._victim(lane)
             if victim is None:
                 self._shelf.count("full")
@@ -81,10 +83,14 @@ class Room:
                 victim = self._worth_less(lane) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
                 if victim is not None:
                     self._drop(victim, gaps)
-                    continue
-                troubles += 1
-                if troubles == 2:
-                    raise
+                else:
+                    troubles += 1
+                    if troubles == 2:
+                        raise
+                try:
+                    self.make(layout.stored_bytes(len(chunk)), lane, gaps)  # the attempt may have left as much behind
+                except SpoolFull:
+                    raise error from None
             else:
                 return
 

@@ -168,6 +168,7 @@ class Segment:
                 write_all(handle, layout.pack_record(header, payload), self.end)
                 handle.sync()
         except OSError:
+            self.seen_end = max(self.seen_end, self.end + header.stored_bytes)
             self.cut()
             raise
         if self.count == 0:
@@ -333,6 +334,7 @@ class Segment:
                 _zero(handle, self.end, handle.size_bytes() - self.end)
                 handle.sync()
                 handle.truncate(self.end)
+                handle.sync()  # else a power cut gives the space back to nobody
         except OSError:
             return  # it fails its CRC, or is the very chunk that could not be confirmed; forgetting tries again
         self.ragged = False

@@ -91,6 +91,7 @@ class SessionLimits:
 
     Attributes:
         window: chunks sent and not answered, at most. first_window: at the beginning. window_bytes: their bytes, at most (one chunk is always admitted).
+        publishing, publishing_bytes: of these, what the broker has not acknowledged: one more is begun only below both.
         answer_min_s: no repetition sooner than this after sending; twice the collector's batch delay at least.
         answer_cap_s: nor later than this.
     """
@@ -98,6 +99,8 @@ class SessionLimits:
     window: int = 16
     first_window: int = 4
     window_bytes: int = 8 << 20
+    publishing: int = 4
+    publishing_bytes: int = 128 << 10
     answer_min_s: float = 10.0
     answer_cap_s: float = 3600.0
 
@@ -174,6 +177,14 @@ class Session:
         flight = self._flights.get(chunk_id)
         return flight.digest if flight else None
 
+    def pipe_full(self) -> bool:
+        """Tell whether the broker should acknowledge something before one more chunk is begun.
+
+        What is begun only waits behind what the path carries; when the connection ends, all of it has to be begun again.
+        """
+        sending = [flight.size_bytes for flight in self._flights.values() if flight.phase is Phase.SENDING]
+        return len(sending) >= self.limits.publishing or sum(sending) >= self.limits.publishing_bytes
+
     def room(self, size_bytes: int) -> bool:
         """Tell whether the window admits one more fresh chunk of this size."""
         flying = [flight for flight in self._flights.values() if flight.phase is not Phase.PUT_OFF]
@@ -193,7 +204,7 @@ class Session:
             now_ns: monotonic. fresh: ready chunks that the session does not know, the most urgent first.
             min_value: repetitions of chunks worth less wait. max_bytes: and those of larger ones.
         """
-        if now_ns < self._closed_until_ns:
+        if now_ns < self._closed_until_ns or self.pipe_full():
             return None
         again = self._due(now_ns, min_value, max_bytes)
         new = next((entry for entry in fresh if entry.chunk_id not in self._flights), None)

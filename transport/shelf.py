@@ -15,6 +15,7 @@ from pathlib import Path
 from codec.model import ChunkId
 from transport import segment_format as layout
 from transport.fs import Files, Handle, Open, opened, read_exactly, write_all
+from transport.leftovers import Leftovers
 from transport.losses import Losses
 from transport.segment import Record, Segment, serial_of
 from transport.segment_format import Mark, SegmentHeader, State
@@ -22,9 +23,6 @@ from transport.spooled import Gap
 
 LOADED_SEGMENTS = 16
 """Indexes kept in memory. One has at most 3904 records, so memory does not grow with the spool."""
-
-BAD_FILES_KEPT = 4
-"""Segments without a readable record are set aside under the name `*.bad`, at most this many."""
 
 
 def gap_of(record: Record, reason: str) -> Gap:
@@ -37,6 +35,7 @@ class Shelf:
 
     Attributes:
         device: whose. epoch, next_seq: of the next chunk. counters: what happened, by name. losses: what will not arrive.
+        leftovers: files that are of no use and take space.
     """
 
     def __init__(self, files: Files, directory: Path, *, device: str, rng: random.Random, loss_slots: int) -> None:
@@ -57,8 +56,11 @@ class Shelf:
         self._by_lane: list[Segment] | None = None  # until a segment comes or goes
         self._state = State(0, device, 0, 0)
         files.make_dir(directory)
+        with self.noted("sync"):  # who may not read the parent cannot sync it
+            files.sync_dir(directory.parent)  # else a power cut might take the folder, with chunks that `put` confirmed
         self._lock: Handle | None = files.lock(directory / "lock")
         try:
+            self.leftovers = Leftovers(files, directory)
             self.losses = Losses(files, directory / "losses", loss_slots, self.count)
             self._recover(rng)
         except BaseException:
@@ -97,6 +99,7 @@ class Shelf:
         return (
             2 * layout.STATE_SLOT_BYTES
             + self.losses.disk_bytes
+            + self.leftovers.disk_bytes
             + sum(segment.disk_bytes for segment in self._segments.values())
         )
 
@@ -117,7 +120,12 @@ class Shelf:
             serial = self._next_serial
             self._next_serial += 1
             header = SegmentHeader(serial, lane, chunk_id.device, chunk_id.epoch)
-            segment = Segment.create(self.files, self.directory / f"{serial:08x}.seg", header)
+            path = self.directory / f"{serial:08x}.seg"
+            try:
+                segment = Segment.create(self.files, path, header)
+            except OSError:
+                self.leftovers.note(path, layout.PAGE_BYTES)
+                raise
             self._segments[serial] = self._active[lane] = segment
             self._by_lane = None
         return segment
@@ -165,15 +173,16 @@ class Shelf:
         """
         if self.next_seq > self._state.next_seq:
             self._write_state()  # else the highest sequence number might leave with the file
+        serial = segment.header.serial
+        size_bytes = segment.disk_bytes
         with contextlib.suppress(FileNotFoundError):
             self.files.unlink(segment.path)
-        serial = segment.header.serial
         self._segments.pop(serial, None)
         self._by_lane = None
         self._recent.pop(serial, None)
         if self._active.get(segment.header.lane) is segment:
             del self._active[segment.header.lane]
-        self.files.sync_dir(self.directory)
+        self.leftovers.remove(segment.path, size_bytes)
 
     # -- counters
 
@@ -211,8 +220,7 @@ class Shelf:
                 in_doubt = True
                 continue
             if segment is None:
-                with self.noted("remove"):
-                    self.files.unlink(path)
+                self.leftovers.note(path, layout.PAGE_BYTES)
                 continue
             self._segments[serial] = segment
             in_doubt = in_doubt or segment.damaged_bytes > 0
@@ -225,13 +233,18 @@ class Shelf:
             segment.rotten = []
             if segment.count == 0:
                 del self._segments[segment.header.serial]
-                self._set_aside(segment)
+                with self.noted("set aside"):
+                    self.leftovers.set_aside(segment.path, segment.disk_bytes)
+                self.count("bad-segments")
                 continue
             if segment.ragged:
                 segment.cut()
             if segment.to_repair:
                 segment.close()
             self.tidy(segment)
+        with self.noted("remove"):
+            self.leftovers.sweep()
+            self.files.sync_dir(self.directory)  # what an earlier process removed without a sync is to stay removed
 
     def _resume(self, rng: random.Random, in_doubt: bool) -> None:
         """Go on numbering behind everything that was ever numbered, in a new epoch when that is not known for sure."""
@@ -249,15 +262,6 @@ class Shelf:
             self._state = state
             self.next_seq = max(state.next_seq, newest + 1)
         self._write_state()
-
-    def _set_aside(self, segment: Segment) -> None:
-        """Rename a file without a readable record, keeping only a few such."""
-        with self.noted("set aside"):
-            self.files.rename(segment.path, segment.path.with_suffix(".bad"))
-            bad = [name for name in self.files.list_dir(self.directory) if name.endswith(".bad")]
-            for name in bad[:-BAD_FILES_KEPT]:
-                self.files.unlink(self.directory / name)
-        self.count("bad-segments")
 
     def _touch(self, segment: Segment) -> None:
         serial = segment.header.serial

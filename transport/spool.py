@@ -5,7 +5,8 @@ Guarantees, given a disk that keeps what it reported as synced:
 * A chunk is on the disk when `put` returns, and stays until it is acknowledged, dropped for room, expired or forgotten.
 * A chunk id is used once: sequence numbers follow each other without holes, and where the newest record's number cannot
   be read for sure, a new epoch begins.
-* The files never take more than `limit_bytes`. What is dropped for that is returned, so that it becomes a gap record.
+* The files never take more than `limit_bytes`, also where the disk fails: what it may not have removed counts
+  (transport/leftovers.py). What is dropped for that is returned, so that it becomes a gap record.
 * Acknowledging, forgetting and removing need no space: they work while the disk is full.
 * A damaged record costs itself: it is marked, counted and skipped. Opening never fails for what is in the files.
 * No hole in the sequence without a word: what is lost is in the book of losses (transport/losses.py) before it is lost, and

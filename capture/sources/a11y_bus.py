@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from capture.sources.a11y import EVENT, MEMBERS, STATES, WANTED, Signal, signal_of
-from capture.sources.dbus import DBUS, DBUS_PATH, PROPERTIES, SESSION, Bus
+from capture.sources.dbus import DBUS, DBUS_PATH, PROPERTIES, SESSION, Bus, try_again
 
 REGISTRY = "org.a11y.atspi.Registry"
 ROOT = "/org/a11y/atspi/accessible/root"
@@ -39,11 +39,19 @@ class Accessibility:
 
     Args:
         on_signal: told what the watched application tells.
-        on_application: told when an application came to the bus.
+        on_application: told when an application came to the bus, or the bus came back.
+        on_gone: told when the bus has ended: what was known of applications counts no more.
     """
 
-    def __init__(self, on_signal: Callable[[Signal], None], on_application: Callable[[], None]) -> None:
-        self._on_signal, self._on_application = on_signal, on_application
+    def __init__(
+        self,
+        on_signal: Callable[[Signal], None],
+        on_application: Callable[[], None],
+        on_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_signal, self._on_application, self._on_gone = on_signal, on_application, on_gone
+        self._ending = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
         self._session: Bus | None = None
         self._bus: Bus | None = None
         self._was_enabled = True
@@ -57,7 +65,38 @@ class Accessibility:
         return self._bus if self._bus is not None and self._bus.connected else None
 
     async def start(self) -> bool:
-        """Connect; tell whether there is such a bus."""
+        """Connect; tell whether there is such a bus. One that ends later is connected to again."""
+        self._ending.clear()
+        found = await self._connect()
+        if found:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="accessibility: bus")
+        return found
+
+    async def _keep(self) -> None:
+        """Return when it is to end; until then, have a connection whenever there is a bus."""
+        while True:
+            buses = [bus for bus in (self._bus, self._session) if bus is not None]
+            ends = [asyncio.get_running_loop().create_task(bus.gone(), name="accessibility: end") for bus in buses]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for bus in buses:
+                bus.close()
+            await asyncio.gather(*ends)
+            if self._ending.is_set():
+                return
+            self._pids.clear()
+            self._watched = ""
+            self._on_gone()
+            if await try_again(self._connect_again, self._ending) is None:
+                return
+            self._on_application()
+
+    async def _connect_again(self) -> bool | None:
+        connected = await self._connect()
+        if self._ending.is_set() or not connected:
+            self._close()
+        return connected or None
+
+    async def _connect(self) -> bool:
         self._session = await Bus.connect(SESSION)
         if self._session is None:
             return False
@@ -66,7 +105,8 @@ class Accessibility:
         if self._bus is None:
             return False
         status = await self._session.properties(LAUNCHER, LAUNCHER_PATH, "org.a11y.Status")
-        self._was_enabled = bool(status.get("IsEnabled", True))
+        # Once it was off, it is ours, and to be put back: also where we only connect again.
+        self._was_enabled = self._was_enabled and bool(status.get("IsEnabled", True))
         if not self._was_enabled:
             await self._enable(True)
         for event in WANTED:
@@ -134,6 +174,13 @@ class Accessibility:
                 await self._register("DeregisterEvent", event)
         if not self._was_enabled:
             await self._enable(False)
+        self._ending.set()
+        self._close()
+        if self._keeper is not None:
+            await self._keeper
+            self._keeper = None
+
+    def _close(self) -> None:
         for bus in (self._bus, self._session):
             if bus is not None:
                 bus.close()

@@ -28,6 +28,11 @@ def boot_ns() -> int:
     return time.monotonic_ns()
 
 
+def slept_ns() -> int:
+    """Return how long the machine was suspended since its boot, some microseconds either way: what the monotonic clock misses."""
+    return boot_ns() - time.monotonic_ns()
+
+
 def boot_id() -> str:
     """Return what names this boot; "" where the platform does not tell (then every start counts as the same boot)."""
     try:

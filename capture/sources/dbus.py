@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 CALL_S = 5.0
 """A service on the same machine answers in milliseconds; one that is started for the call, in a second or two."""
 
+AGAIN_S, AGAIN_CAP_S = 0.5, 60.0
+"""A bus that has ended is tried again after so long, then after twice that, up to the cap: a wake-up a minute."""
+
 SYSTEM, SESSION = "system", "session"
 DBUS = "org.freedesktop.DBus"
 DBUS_PATH = "/org/freedesktop/DBus"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
+
+Made = TypeVar("Made")
 
 Handler = Callable[[str, str, list[Any]], None]
 """Is told a signal's path, member, and arguments with variants opened."""
@@ -203,27 +208,37 @@ class Bus:
 class Follower:
     """Reads values anew whenever a signal says that they may have changed: the buses and the tasks of a source.
 
-    State: the buses, the tasks, whether a signal has come since the last reading.
+    A bus that ended is tried again, ever more seldom: a session's bus comes back with the session, a system's after an
+    upgrade. State: the buses, the tasks, whether a signal has come since the last reading, whether it is to end.
 
     Args:
         name: for the tasks. read: reads and tells; called once at the start, and again after signals.
+        attach: is given each connection to a bus, the first and later ones, to listen to what it wants.
     """
 
-    def __init__(self, name: str, read: Callable[[], Awaitable[None]]) -> None:
-        self._name, self._read = name, read
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Awaitable[None]],
+        attach: Callable[[str, Bus], Awaitable[None]],
+    ) -> None:
+        self._name, self._read, self._attach = name, read, attach
         self._stale = asyncio.Event()
-        self._buses: list[Bus] = []
+        self._ending = asyncio.Event()
+        self._buses: dict[str, Bus] = {}
         self._watches: list[asyncio.Task[None]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def connect(self, kind: str) -> Bus | None:
-        """Return a bus that is closed by `stop` and whose end counts as a signal; None where there is no such bus."""
-        bus = await Bus.connect(kind)
-        if bus is not None:
-            self._buses.append(bus)
-            task = asyncio.get_running_loop().create_task(self._watch(bus), name=f"{self._name}: {kind} bus")
-            self._watches.append(task)
-        return bus
+    async def connect(self, *kinds: str) -> None:
+        """Attach buses, those that are there; `stop` closes them, and an end before that counts as a signal."""
+        self._ending.clear()
+        for kind in kinds:
+            bus = await Bus.connect(kind)
+            if bus is not None:
+                self._buses[kind] = bus
+                await self._attach(kind, bus)
+                task = asyncio.get_running_loop().create_task(self._keep(kind, bus), name=f"{self._name}: {kind} bus")
+                self._watches.append(task)
 
     async def follow(self) -> None:
         """Read once, and from then on after every signal."""
@@ -234,9 +249,20 @@ class Follower:
         """Have it read anew; many calls before that are one."""
         self._stale.set()
 
-    async def _watch(self, bus: Bus) -> None:
-        await bus.gone()
-        self.stale()
+    async def _keep(self, kind: str, bus: Bus) -> None:
+        """Return when it is to end; until then, have a connection to the bus whenever there is one."""
+        while True:
+            await bus.gone()
+            self.stale()
+            again = await try_again(lambda: Bus.connect(kind), self._ending)
+            if again is None:
+                return
+            bus = self._buses[kind] = again
+            if self._ending.is_set():
+                bus.close()
+                continue
+            await self._attach(kind, bus)
+            self.stale()
 
     async def _loop(self) -> None:
         while True:
@@ -250,10 +276,26 @@ class Follower:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        for bus in self._buses:
+        self._ending.set()
+        for bus in self._buses.values():
             bus.close()
         await asyncio.gather(*self._watches)
-        self._watches, self._buses = [], []
+        self._watches, self._buses = [], {}
+
+
+async def try_again(attempt: Callable[[], Awaitable[Made | None]], ending: asyncio.Event) -> Made | None:
+    """Return what an attempt to replace what has ended makes, as soon as one does; None when `ending` is set before."""
+    wait_s = AGAIN_S
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await ending.wait()
+        if ending.is_set():
+            return None
+        made = await attempt()
+        if made is not None:
+            return made
+        wait_s = min(AGAIN_CAP_S, 2 * wait_s)
 
 
 def _open(value: Any) -> Any:

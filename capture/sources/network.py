@@ -69,20 +69,25 @@ class NetworkSource:
         self._system: Bus | None = None
         self._session: Bus | None = None
         self._on_change: Callable[[], None] = lambda: None
-        self._follower = Follower("network", self._read)
+        self._follower = Follower("network", self._read, self._attach)
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Read once and call `on_change` at each change from then on."""
-        self._system, self._session = await self._follower.connect(SYSTEM), await self._follower.connect(SESSION)
-        if self._system is not None:
-            rules = [changes_of(MANAGER, MANAGER_PATH, MANAGER), owner_of(MANAGER), MODEM_RULE]
-            await self._system.listen(self._on_signal, rules)
-        if self._session is not None:
-            await self._session.listen(
-                self._on_signal, [f"type='signal',interface='{MONITOR}',member='changed',path='{PORTAL_PATH}'"]
-            )
+        await self._follower.connect(SYSTEM, SESSION)
         await self._follower.follow()
         self._on_change = on_change
+
+    async def _attach(self, kind: str, bus: Bus) -> None:
+        if kind == SYSTEM:
+            self._system = bus
+            await bus.listen(
+                self._on_signal, [changes_of(MANAGER, MANAGER_PATH, MANAGER), owner_of(MANAGER), MODEM_RULE]
+            )
+        else:
+            self._session = bus
+            await bus.listen(
+                self._on_signal, [f"type='signal',interface='{MONITOR}',member='changed',path='{PORTAL_PATH}'"]
+            )
 
     def current(self) -> Network:
         """Return what is known now."""

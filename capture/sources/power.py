@@ -53,6 +53,7 @@ class Power:
         warning: the system calls the battery low. power_saver: the person or the system asked programs to save.
         degraded: the machine is too hot to work as fast as it could (power-profiles-daemon says so).
         lid_closed, locked, sleeping: of this person's session; `sleeping`: the machine is about to suspend.
+        away: another session has the screen (the user was switched).
         source: who tells of the battery: "upower", "psutil" or "".
     """
 
@@ -65,6 +66,7 @@ class Power:
     lid_closed: bool | None = None
     locked: bool = False
     sleeping: bool = False
+    away: bool = False
     source: str = ""
 
 
@@ -81,29 +83,36 @@ class PowerSource:
         self._screen_saver = False
         self._sleeping = False
         self._on_change: Callable[[], None] = lambda: None
-        self._follower = Follower("power", self._read)
+        self._follower = Follower("power", self._read, self._attach)
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Read everything once and call `on_change` at each change from then on."""
-        self._system, self._session = await self._follower.connect(SYSTEM), await self._follower.connect(SESSION)
-        if self._system is not None:
-            self._session_path = await self._find_session(self._system)
-            rules = [
-                changes_of(UPOWER, UPOWER_PATH, UPOWER),
-                changes_of(UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE),
-                owner_of(UPOWER),
-                f"type='signal',sender='{LOGIND}',interface='{LOGIND_MANAGER}',member='PrepareForSleep',path='{LOGIND_PATH}'",
-            ]
-            for interface, path in PROFILES:
-                rules += [changes_of(interface, path, interface), owner_of(interface)]
-            if self._session_path:
-                rules.append(changes_of(LOGIND, self._session_path, LOGIND_SESSION))
-            await self._system.listen(self._on_system_signal, rules)
-        if self._session is not None:
-            await self._session.listen(self._on_session_signal, [SCREEN_SAVER_RULE])
-            self._screen_saver = await _screen_saver_shown(self._session)
+        await self._follower.connect(SYSTEM, SESSION)
         await self._follower.follow()
         self._on_change = on_change
+
+    async def _attach(self, kind: str, bus: Bus) -> None:
+        if kind == SESSION:
+            self._session = bus
+            await bus.listen(self._on_session_signal, [SCREEN_SAVER_RULE])
+            shown = await _screen_saver_shown(bus)
+            self._screen_saver = self._screen_saver if shown is None else shown
+            return
+        self._system = bus
+        self._session_path = await self._find_session(bus) or self._session_path
+        rules = [
+            changes_of(UPOWER, UPOWER_PATH, UPOWER),
+            changes_of(UPOWER, UPOWER_BATTERY_PATH, UPOWER_DEVICE),
+            owner_of(UPOWER),
+            f"type='signal',sender='{LOGIND}',interface='{LOGIND_MANAGER}',member='PrepareForSleep',path='{LOGIND_PATH}'",
+        ]
+        for interface, path in PROFILES:
+            rules += [changes_of(interface, path, interface), owner_of(interface)]
+        if self._session_path:
+            rules.append(changes_of(LOGIND, self._session_path, LOGIND_SESSION))
+        await bus.listen(self._on_system_signal, rules)
+        # The end of a sleep may have been told while there was no bus.
+        self._sleeping = bool((await bus.properties(LOGIND, LOGIND_PATH, LOGIND_MANAGER)).get("PreparingForSleep"))
 
     def current(self) -> Power:
         """Return what is known now."""
@@ -193,6 +202,7 @@ class PowerSource:
             degraded=None if profile is None else profiles.get("PerformanceDegraded") in HOT,
             locked=bool(said[LOGIND_SESSION].get("LockedHint", False)) or self._screen_saver,
             sleeping=self._sleeping,
+            away=said[LOGIND_SESSION].get("Active") is False,
         )
         power = replace(power, **_from_upower(said[UPOWER], said[UPOWER_DEVICE]))
         if power != self._power:
@@ -200,14 +210,16 @@ class PowerSource:
             self._on_change()
 
 
-async def _screen_saver_shown(bus: Bus) -> bool:
-    """Tell whether a screen saver that runs says that it hides the screen."""
+async def _screen_saver_shown(bus: Bus) -> bool | None:
+    """Tell whether a screen saver that runs says that it hides the screen; None when none says anything."""
+    said: bool | None = None
     for service in SCREEN_SAVERS:
         if await bus.has(service):
             answer = await bus.call(service, "/" + service.replace(".", "/"), service, "GetActive")
             if answer and answer[0] is True:
                 return True
-    return False
+            said = False if answer else said
+    return said
 
 
 def _from_upower(machine: Mapping[str, Any], battery: Mapping[str, Any]) -> dict[str, Any]:

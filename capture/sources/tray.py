@@ -1,14 +1,14 @@
 """Source: the session's own signs: a desktop notification, and an icon in the panel (StatusNotifierItem).
 
 Guarantees: a session without a bus, a notification service or a panel is an answer (False), never an error; that a panel
-went away is told. The icon is pixels of our own, so that no icon theme is needed.
+went away is told, and that one came; a bus that ended is connected to again. The icon is pixels of our own, so that no icon theme is needed.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from capture.sources.dbus import SESSION, Bus, owner_of
+from capture.sources.dbus import SESSION, Bus, owner_of, try_again
 
 NOTIFICATIONS = "org.freedesktop.Notifications"
 NOTIFICATIONS_PATH = "/org/freedesktop/Notifications"
@@ -40,11 +40,16 @@ class Session:
 
     Args:
         activated: called when the person clicks the icon. gone: called when the panel went away, or the bus.
+        came: called when there may be a panel now where none was.
     """
 
-    def __init__(self, *, activated: Callable[[], None], gone: Callable[[], None]) -> None:
+    def __init__(
+        self, *, activated: Callable[[], None], gone: Callable[[], None], came: Callable[[], None] = lambda: None
+    ) -> None:
         self._activated = activated
         self._gone = gone
+        self._came = came
+        self._ending = asyncio.Event()
         self._bus: Bus | None = None
         self._item: Any = None
         self._watch: asyncio.Task[None] | None = None
@@ -52,16 +57,39 @@ class Session:
 
     async def connect(self) -> bool:
         """Connect; tell whether there is a bus."""
-        self._bus = await Bus.connect(SESSION)
-        if self._bus is not None:
-            self._watch = asyncio.get_running_loop().create_task(self._until_gone(self._bus), name="sign: session bus")
-        return self._bus is not None
+        bus = await Bus.connect(SESSION)
+        if bus is not None:
+            await self._attach(bus)
+            self._watch = asyncio.get_running_loop().create_task(self._keep(bus), name="sign: session bus")
+        return bus is not None
 
-    async def _until_gone(self, bus: Bus) -> None:
-        await bus.gone()
-        if self._item is not None:
-            self._item = None
-            self._gone()
+    async def _attach(self, bus: Bus) -> None:
+        self._bus, self._notice = bus, 0
+        registered = f"type='signal',sender='{WATCHER}',interface='{WATCHER}',member='StatusNotifierHostRegistered'"
+        await bus.listen(self._on_signal, [owner_of(WATCHER), registered])
+
+    async def _keep(self, bus: Bus) -> None:
+        """Return when it is closed; until then, have a connection to the bus whenever there is one."""
+        while True:
+            await bus.gone()
+            self._lose()
+            again = await try_again(lambda: Bus.connect(SESSION), self._ending)
+            if again is None:
+                return
+            bus = again
+            await self._attach(bus)
+            if self._ending.is_set():
+                bus.close()
+            else:
+                self._came()
+
+    def _lose(self) -> None:
+        """The icon is shown no more."""
+        if self._item is None or self._bus is None:
+            return
+        self._item = None
+        self._bus.unexport(ITEM_PATH)
+        self._gone()
 
     async def notify(self, summary: str, body: str) -> bool:
         """Show a notification in place of the last one; tell whether somebody shows it."""
@@ -89,14 +117,14 @@ class Session:
         if answer is None:
             bus.unexport(ITEM_PATH)
             return False
-        await bus.listen(self._on_signal, [owner_of(WATCHER)])
         self._item = item
         return True
 
     def _on_signal(self, path: str, member: str, arguments: list[Any]) -> None:
-        if member == "NameOwnerChanged" and arguments[0] == WATCHER and not arguments[2] and self._item is not None:
-            self._item = None
-            self._gone()
+        if member == "NameOwnerChanged" and arguments[0] == WATCHER and not arguments[2]:
+            self._lose()
+        elif self._item is None and member in ("NameOwnerChanged", "StatusNotifierHostRegistered"):
+            self._came()
 
     def change_icon(self, state: str, tooltip: str) -> None:
         """Show another state."""
@@ -106,6 +134,7 @@ class Session:
     async def close(self) -> None:
         """Take the icon away and disconnect."""
         self._item = None
+        self._ending.set()
         if self._bus is not None:
             self._bus.close()
         if self._watch is not None:

@@ -102,6 +102,7 @@ def test_clicks_are_recorded_as_long_as_anything_may_be_and_every_plan_has_reaso
         ({"paused": True}, "paused"),
         ({"locked": True}, "locked"),
         ({"asleep": True}, "sleep"),
+        ({"away": True}, "another session"),
         ({"on_battery": True, "battery_ratio": 0.05}, "below 10 % nothing is recorded"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -97,7 +98,21 @@ def test_devices_are_counted_by_how_long_they_are_silent_and_bounded(monkeypatch
         if family.name == "modicum_collector_devices"
         for sample in family.samples
     }
-    assert values == {"5m": 1, "1h": 3, "24h": 3}
+    assert values == {"5m": 1, "1h": 3, "24h": 3, "7d": 3}
+
+
+def test_the_dashboards_queries_ask_for_what_a_collector_exposes() -> None:
+    from prometheus_client import generate_latest
+
+    exposed = set(
+        re.findall(r"^([a-z_]+)(?:\{| )", generate_latest(CollectorMetrics().registry).decode(), re.MULTILINE)
+    )
+    exposed |= {"modicum_collector_refused_total"}  # has no series before something was refused
+    board = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    asked = {name for query in queries for name in re.findall(r"modicum_(?:collector|archive)_\w+", query)}
+    assert len(asked) >= 8, "the dashboard shows little of the collectors"
+    assert asked <= exposed, asked - exposed
 
 
 @pytest.mark.parametrize("listen", ["9108", "localhost:", "127.0.0.1:99999", "192.0.2.1:9108"])

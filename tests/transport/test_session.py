@@ -124,6 +124,27 @@ def test_a_slow_collector_is_given_the_time_that_it_takes() -> None:
     assert due >= 30 * SECOND_NS
 
 
+def test_nothing_is_begun_that_would_only_wait_behind_what_the_broker_has_not_acknowledged() -> None:
+    one = session(publishing=3, publishing_bytes=100_000, answer_min_s=1)
+    for seq in range(3):
+        assert one.choose(0, [chunk(seq)]) is not None
+        one.start(chunk(seq), digest(seq), 0)
+    assert one.choose(0, [chunk(3)]) is None
+    one.published(chunk(0).chunk_id, 0)
+    assert one.choose(0, [chunk(3, 1 << 20)]) is not None, "below the limit, one of any size"
+    one.start(chunk(3, 1 << 20), digest(3), 0)
+    for seq in (1, 2):
+        one.published(chunk(seq).chunk_id, 0)
+    late_ns = 60 * SECOND_NS
+    assert one.choose(late_ns, [chunk(4)]) is None, "many bytes are on their way"
+    one.published(chunk(3).chunk_id, late_ns)
+    assert one.choose(late_ns, [chunk(4)]) is not None
+    one.start(chunk(4), digest(4), late_ns)
+    again = one.choose(late_ns, [])
+    assert again is not None
+    assert again.chunk_id.seq == 0, "repetitions are held back no longer either"
+
+
 def test_fresh_and_old_take_turns() -> None:
     one = session(answer_min_s=1, window=50)
     for seq in range(4):
@@ -194,7 +215,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one = session(window=4, answer_min_s=1, answer_cap_s=8)
+        self.one = session(window=4, publishing=2, answer_min_s=1, answer_cap_s=8)
         self.now = 0
         self.fresh = [chunk(seq) for seq in range(100)]
         self.sending: set[ChunkId] = set()
@@ -207,6 +228,7 @@ class SessionMachine(RuleBasedStateMachine):
             return
         assert chosen.chunk_id not in self.ended
         assert chosen.chunk_id not in self.sending
+        assert len([chunk_id for chunk_id in self.sending if chunk_id in self.one.known]) < 2
         self.fresh = [entry for entry in self.fresh if entry.chunk_id != chosen.chunk_id]
         self.one.start(chosen, digest(chosen.chunk_id.seq), self.now)
         self.sending.add(chosen.chunk_id)

@@ -275,7 +275,8 @@ class SpoolMachine(RuleBasedStateMachine):
         for gap in self.spool.take_losses():
             self.lose(gap)
         usage = self.spool.usage()
-        assert usage.disk_bytes <= LIMIT
+        there_bytes = sum(len(inode.data) for path, inode in self.files.now.items() if path.parent == FOLDER)
+        assert there_bytes <= usage.disk_bytes <= LIMIT
         assert usage.chunks >= len(self.waiting)
         for chunk_id, chunk in self.forgotten.items():
             assert chunk_id not in entries, f"{chunk_id} was forgotten and is there"
