@@ -7,6 +7,7 @@ D-Bus by itself, so that a mistake in the recorder's own lookups is not shared.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -104,9 +105,10 @@ class Interface:
         """Return the first thing at most `depth` below `ref` that fits, waiting for it. Raises LookupError."""
         until = time.monotonic() + within_s
         while True:
-            for thing in self.walk(ref, depth=depth):
-                if fits(thing):
-                    return thing
+            with contextlib.suppress(TimeoutError):  # an application that has just started is busy
+                for thing in self.walk(ref, depth=depth):
+                    if fits(thing):
+                        return thing
             if time.monotonic() > until:
                 raise LookupError("no such thing in the interface")
             time.sleep(0.2)

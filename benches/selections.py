@@ -24,6 +24,7 @@ from random import Random
 from benches.choosers import Chosen, Clicked, Fingers, Menus, Page, Script
 from benches.desktop import VirtualDesktop
 from benches.interface import Interface, Reference
+from benches.keeper import Kept
 from benches.site import Site
 from benches.stack import PURPOSE, Stack
 from codec.actions import Action, ActionKind
@@ -142,10 +143,11 @@ def _said(action: Action) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An application that is ready. Attributes: its window class, and what chooses in it."""
+    """An application that is ready. Attributes: its window class, what chooses in it, and its process."""
 
     app: str
     chooser: Menus | Page
+    process: Kept
 
 
 CLASSES = {"mousepad": "mousepad", "calc": "libreoffice-calc", "firefox": "firefox-esr", "chromium": "chromium"}
@@ -180,7 +182,7 @@ def open_application(
         (folder / "firefox" / "user.js").write_text(FIREFOX_PREFERENCES)
     if name == "calc":
         desktop.environment["SAL_USE_VCLPLUGIN"] = "gtk3"
-    desktop.start(commands[name], name=name)
+    process = desktop.start(commands[name], name=name)
     app = CLASSES[name]
     _await_window(desktop, app)
     if name in ("firefox", "chromium"):
@@ -188,12 +190,12 @@ def open_application(
         fingers.move(400, 500)  # the page learns exactly where it stands
         time.sleep(4)
         place = {"firefox": (15.5, 23.7), "chromium": (12.0, 24.0)}[name]
-        return Open(app, Page(app, site, fingers=fingers, first_px=place[0], step_px=place[1]))
+        return Open(app, Page(app, site, fingers=fingers, first_px=place[0], step_px=place[1]), process)
     words = {"mousepad": "mousepad", "calc": "soffice"}
     root = _application(interface, words[name])
     safe = MOUSEPAD_SAFE if name == "mousepad" else CALC_SAFE
     time.sleep(2 if name == "mousepad" else 6)
-    return Open(app, Menus(app, root, safe, interface=interface, fingers=fingers))
+    return Open(app, Menus(app, root, safe, interface=interface, fingers=fingers), process)
 
 
 FIREFOX_PREFERENCES = "\n".join(
@@ -262,13 +264,15 @@ def run(folder: Path, *, count: int, apps: Sequence[str], seed: int) -> dict[str
     script, rng = Script(), Random(seed)
     with VirtualDesktop((1280, 900), apps=(), panel=False, accessible=True) as desktop:
         session = desktop.environment["DBUS_SESSION_BUS_ADDRESS"]
-        interface, site = Interface(session), Site()
+        interface = Interface(session)
         interface.enable(session)
         fingers = Fingers(desktop.connect(), rng, script)
+        sites: list[Site] = []
         present: list[str] = []
         try:
             with recording(folder, desktop, [CLASSES[name] for name in apps]) as stack:
                 for name in apps:
+                    sites.append(site := Site())  # of its own: what another browser's page told is not this one's
                     opened = open_application(name, desktop, interface, site, fingers, desktop.folder)
                     if opened is None:
                         print(f"  {name} is not installed", file=sys.stderr)
@@ -281,12 +285,14 @@ def run(folder: Path, *, count: int, apps: Sequence[str], seed: int) -> dict[str
                             print(f"\r  {name}: {len(script.choices)} of {count}", end="", file=sys.stderr)
                     print(f"  {name}: done, {len(script.choices)} of {count}", file=sys.stderr, flush=True)
                     time.sleep(1)
+                    opened.process.terminate(10.0)  # or the next one's window may come up behind this one's
                     if "-v" in sys.argv:
                         print(stack.status(), file=sys.stderr)
                 stack.finish(SHUTDOWN_S)
         finally:
             interface.close()
-            site.stop()
+            for site in sites:
+                site.stop()
     for failure in script.failed:
         print(f"  not scored: {failure}", file=sys.stderr)
     actions = list(open_archive(stack.archive, stack.key.read_text(), purpose=PURPOSE).actions())

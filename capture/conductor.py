@@ -116,6 +116,8 @@ class Conductor:
     def focus(self, t_ms: int, window: Window | None) -> None:
         """Judge the window, and have a frame of it taken when the plan says so."""
         self._window = window
+        if self.semantics is not None:
+            self.semantics.leave(window)
         self.counts["rows"] += self._gate.focus(t_ms, window)
         if self.semantics is not None:
             self.semantics.focus(window)

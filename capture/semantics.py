@@ -130,6 +130,22 @@ class Semantics:
 
     # -- what the desktop tells
 
+    def leave(self, window: Window | None) -> None:
+        """Another window is about to get the focus: tell what was chosen in this one, while the gate still judges by it.
+
+        A menu item that opens a message or a dialog takes the focus away before what it ended has settled.
+        """
+        if not self._app or self._window is None or (window is not None and window.id == self._window.id):
+            return
+        choices = self._selections.resolve()
+        for choice in choices:
+            self._tell_choice(choice)
+        for press in self._presses:
+            found = self._chosen_by(press, choices) or self._selections.lit_at(press.t_ms, press.x, press.y)
+            if found is not None:
+                self._tell_press(press, found)
+        self._presses.clear()
+
     def focus(self, window: Window | None) -> None:
         """Another window has the focus, or its title changed; the gate has judged it."""
         other = window is None or self._window is None or window.id != self._window.id
@@ -335,7 +351,10 @@ class Semantics:
         if found is None and not press.opened and self._app and self._is_in_focus(press):
             found = await self.lookup.at_point(self._app, await self._front(press), press.x, press.y)
         if found is not None:
-            self._tell("element", found, {"ago": self._around.now_ms() - press.t_ms})
+            self._tell_press(press, found)
+
+    def _tell_press(self, press: _Press, found: Found) -> None:
+        self._tell("element", found, {"ago": self._around.now_ms() - press.t_ms})
 
     def _is_in_focus(self, press: _Press) -> bool:
         window = self._window

@@ -44,10 +44,10 @@ def need_mocks() -> None:
 
 
 @contextlib.contextmanager
-def private_bus(kind: str) -> Iterator[str]:
-    """Run a dbus-daemon ("system" or "session") and yield its address."""
+def private_bus(kind: str, at: str | None = None) -> Iterator[str]:
+    """Run a dbus-daemon ("system" or "session") and yield its address: that of one before in the same folder, if given."""
     # Not pytest's tmp_path: a socket's path has at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="bus") as folder:
+    with contextlib.nullcontext(at) if at else tempfile.TemporaryDirectory(prefix="bus") as folder:
         path, config = Path(folder, "socket"), Path(folder, "config")
         config.write_text(CONFIG.format(kind=kind, socket=path))
         command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -239,6 +240,42 @@ async def test_a_bus_that_dies_leaves_the_unknown(monkeypatch: pytest.MonkeyPatc
             assert told
     async with running(PowerSource()) as (power, _):
         assert power.current().source != "upower"
+
+
+async def test_a_bus_that_comes_back_is_listened_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_mocks()
+    session = "/org/freedesktop/login1/session/c7"
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", NOWHERE)
+
+    async def log_in(bus: Bus) -> None:
+        await bus.call(LOGIND, LOGIND_PATH, MOCK, "AddSession", "ssusb", ["c7", "seat0", 1, "person", True])
+        await add_method(bus, "GetSessionByPID", f"ret = '{session}'")
+
+    async def lock(bus: Bus, locked: bool) -> None:
+        await set_properties(bus, LOGIND, session, LOGIND_SESSION, {"LockedHint": Variant("b", locked)})
+
+    with tempfile.TemporaryDirectory(prefix="bus") as folder:
+        first = private_bus("system", at=folder)
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", first.__enter__())
+        with mock("system", "logind"):
+            async with bus_of(SYSTEM, LOGIND) as bus:
+                await log_in(bus)
+                source = running(PowerSource())
+                power, told = await source.__aenter__()
+                await lock(bus, True)
+                await emit(bus, LOGIND, LOGIND_PATH, LOGIND_MANAGER, "PrepareForSleep", Variant("b", True))
+                await follows(told, lambda: power.current().locked and power.current().sleeping)
+                first.__exit__(None, None, None)
+        assert power.current().locked, "silence unlocks nothing"
+        with private_bus("system", at=folder), mock("system", "logind"):
+            async with bus_of(SYSTEM, LOGIND) as bus:
+                await log_in(bus)
+                await lock(bus, True)
+                await follows_later(lambda: not power.current().sleeping)  # it ended while nobody could tell
+                for locked in (False, True, False):
+                    await lock(bus, locked)
+                    await follows_later(lambda locked=locked: power.current().locked is locked)
+            await source.__aexit__(None, None, None)
 
 
 async def test_the_link_is_followed(system: None) -> None:

@@ -17,7 +17,7 @@ import pytest
 from benches.cost import Sample, look
 from tests.integration.stack import Stack, display, wait_for
 from tests.integration.test_reload import text
-from tests.x11_injector import Injector
+from tests.x11_injector import Injector, Truth
 
 pytestmark = [pytest.mark.x11, pytest.mark.broker, pytest.mark.timeout(8 * 3600)]
 
@@ -72,6 +72,7 @@ def _work(name: str, stop: threading.Event) -> None:
     injector, turn = Injector(name), 0
     while not stop.is_set():
         turn += 1
+        injector.truth = Truth()  # `work` goes on until there is so much in it
         injector.move_to(400, 300)
         injector.work(250, 125, random.Random(turn))
         stop.wait(0.5)
