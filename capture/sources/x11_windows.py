@@ -1,8 +1,9 @@
 """Source: the windows of an X server: which has the focus, and how they lie on each other.
 
 Guarantees: the stacking is the server's own order; what changed while it was asked about is not answered at all; an answer
-is kept only until the server tells of anything that could make it another. Does not guarantee to know of translucency that a compositor adds by its own rules, nor of windows inside a virtual root window
-(those look like one unknown window as large as the screen).
+is kept only until the server tells of anything that could make it another. Does not guarantee to know of translucency that a
+compositor adds by its own rules, nor of windows inside a virtual root window (those look like one unknown window as large as
+the screen).
 """
 
 from __future__ import annotations
@@ -168,6 +169,8 @@ class WindowTree:
 
     def heed(self, event: Any) -> None:
         """Take in an event: the stacking as last asked for may no longer hold. The root's own SubstructureNotify is needed."""
+        if isinstance(event, xp.DestroyNotifyEvent):
+            self._telling.discard(event.window)  # its id may become another's
         match event:
             case xp.PropertyNotifyEvent() if event.atom not in self._decisive:
                 pass
