@@ -150,6 +150,8 @@ class Open:
     process: Kept
 
 
+STARTS = 3
+
 CLASSES = {"mousepad": "mousepad", "calc": "libreoffice-calc", "firefox": "firefox-esr", "chromium": "chromium"}
 """Window classes."""
 
@@ -195,7 +197,11 @@ def open_application(
     root = _application(interface, words[name])
     safe = MOUSEPAD_SAFE if name == "mousepad" else CALC_SAFE
     time.sleep(2 if name == "mousepad" else 6)
-    return Open(app, Menus(app, root, safe, interface=interface, fingers=fingers), process)
+    try:
+        return Open(app, Menus(app, root, safe, interface=interface, fingers=fingers), process)
+    except LookupError:
+        process.terminate(10.0)
+        raise
 
 
 FIREFOX_PREFERENCES = "\n".join(
@@ -273,7 +279,13 @@ def run(folder: Path, *, count: int, apps: Sequence[str], seed: int) -> dict[str
             with recording(folder, desktop, [CLASSES[name] for name in apps]) as stack:
                 for name in apps:
                     sites.append(site := Site())  # of its own: what another browser's page told is not this one's
-                    opened = open_application(name, desktop, interface, site, fingers, desktop.folder)
+                    for start in range(STARTS):
+                        try:
+                            opened = open_application(name, desktop, interface, site, fingers, desktop.folder)
+                            break
+                        except LookupError:  # LibreOffice now and then starts without telling of its menus
+                            if start == STARTS - 1:
+                                raise
                     if opened is None:
                         print(f"  {name} is not installed", file=sys.stderr)
                         continue
