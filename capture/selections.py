@@ -279,10 +279,11 @@ class Selections:
 
     def _lit_until(self, end: _Told, cause: Input) -> Found | None:
         """Return what was highlighted until a cause ended it."""
+        opened_ms = self._opened_ms()
         for told in reversed(self._told):
             if told.t_ms > end.t_ms or told.kind not in HIGHLIGHTS or not told.on or told is end:
                 continue
-            if self._began_ms is not None and told.t_ms < self._began_ms - SLACK_MS:
+            if told.t_ms < opened_ms:
                 return None
             found = self._known.get(told.path)
             if found is None or (told.kind is Kind.FOCUSED and found.role not in CHOICES):
@@ -294,6 +295,19 @@ class Selections:
             if found.role in CHOICES and self._stood(told, cause.t_ms):
                 return found
         return None
+
+    def _opened_ms(self) -> int:
+        """Return from when on highlights belong to the choice under way.
+
+        Firefox tells what is highlighted first and that the dropdown is open up to some 20 ms later: the input that opened it
+        came before both.
+        """
+        if self._began_ms is None:
+            return 0
+        before = (one for one in reversed(self._inputs) if one.kind != "release" and one.t_ms <= self._began_ms)
+        opener = next(before, None)
+        near = opener is not None and self._began_ms - opener.t_ms <= CAUSE_MS
+        return (opener.t_ms if opener is not None and near else self._began_ms) - SLACK_MS
 
     def _had_children_lit(self, menu: _Told, cause: Input) -> bool:
         """Tell whether something in a menu was highlighted until a cause."""

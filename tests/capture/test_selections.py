@@ -192,6 +192,16 @@ def test_firefox_the_click_that_opens_a_dropdown_ends_nothing() -> None:
     assert WEB.play(*FIREFOX_OPEN) == []
 
 
+@pytest.mark.parametrize("late_ms", [0, 3, 20, 60])
+def test_firefox_a_dropdown_that_was_only_opened_and_left_is_told_however_late_it_says_that_it_is_open(
+    late_ms: int,
+) -> None:
+    opening: list[Step] = [*click(0, 70, 240), (12, "focused", "combo", True), (16, "focused", "apple", True)]
+    expanded: Step = (16 + late_ms, "expanded", "combo", True)
+    (left,) = WEB.play(*opening, expanded, key(600, "Escape"), (608, "focused", "combo", True))
+    assert (left.found.name, left.committed) == ("Apple", False)
+
+
 def test_a_box_is_changed_by_a_click_on_it_or_by_space_and_not_by_a_program() -> None:
     clicked: list[Step] = [*click(0, 42, 275), (10, "focused", "terms", True), (70, "checked", "terms", True)]
     (choice,) = WEB.play(*clicked)
