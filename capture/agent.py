@@ -379,6 +379,7 @@ class Agent:
             locked=power.locked,
             asleep=power.sleeping,
             away=power.away,
+            exempt=not self.steward.sends,
             idle=self.conductor.is_idle,
             on_battery=power.on_battery,
             battery_ratio=power.battery_ratio,

@@ -48,6 +48,7 @@ class Conditions:
         own_cpu_ratio: of all our processes, in cores, of late; the governor averages it. wakeups_s: ours, per second.
         rss_bytes: memory that we hold.
         link: "unmetered", "metered", "roaming", "unknown" (treated as metered) or "offline".
+        exempt: the person has taken an exemption from sending; the link then counts as offline.
         network: its name, for the reasons. captive: it wants somebody to sign in before it lets anything through.
         purses: by link class, and by ALL_LINKS for those over all; a link without limits has no entry.
         backlog_bytes: recorded, not sent: hold-back and spool.
@@ -60,6 +61,7 @@ class Conditions:
     locked: bool = False
     asleep: bool = False
     away: bool = False
+    exempt: bool = False
     idle: bool = False
     lid_closed: bool | None = None
     on_battery: bool | None = None

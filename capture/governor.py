@@ -79,6 +79,7 @@ class Governor:
         self._below_screens_floor = False
         self._below_floor = False
         self._idle = False
+        self._exempt = False
         self._cut = 0
         self._cut_ns = 0
         self._own_cpu = 0.0
@@ -155,9 +156,10 @@ class Governor:
         self.recheck_ns = None
         current = self.plan
         returned, self._idle = self._idle and not conditions.idle, conditions.idle
+        told, self._exempt = self._exempt != conditions.exempt, conditions.exempt
         if wanted == current:
             return Decision(wanted, partial(wording.in_words, grounds))
-        ordered = stops or returned or current is None or self._stopped
+        ordered = stops or returned or told or current is None or self._stopped
         ready_ns = self._changed_ns + MIN_DWELL_NS
         if current is not None and not ordered and now_ns < ready_ns:
             self.recheck_ns = ready_ns

@@ -118,6 +118,14 @@ def test_an_order_acts_at_once_and_so_does_its_end() -> None:
     assert plan(governor, 2 * S).capture
 
 
+def test_an_exemption_acts_at_once_and_so_does_its_end() -> None:
+    governor = Governor(Settings())
+    assert plan(governor, 0).upload is Upload.ALL
+    assert plan(governor, 1 * S, exempt=True, link="offline").upload is Upload.NOTHING
+    assert plan(governor, 2 * S).upload is Upload.ALL
+    assert plan(governor, 3 * S, link="offline").upload is Upload.ALL, "a link may flap"
+
+
 def test_while_nobody_is_at_work_screens_are_rare_and_a_return_acts_at_once() -> None:
     governor = Governor(Settings())
     assert plan(governor, 0).rung is Rung.EVERY_2S
