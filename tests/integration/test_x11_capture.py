@@ -146,11 +146,15 @@ def check(truth: Truth, seen: Seen) -> None:
 async def test_all_injected_events_are_told_in_order_with_exact_positions_and_times(
     desk: str, rate_hz: int, count: int
 ) -> None:
-    async with watching(desk) as (desktop, seen):
-        truth = await work(desk, count, rate_hz)
-        desktop.flush()
-        check(truth, seen)
-        assert len(seen.pointers) + len(seen.keys) >= count
+    for _ in range(3):
+        async with watching(desk) as (desktop, seen):
+            truth = await work(desk, count, rate_hz)
+            desktop.flush()
+            told = len(seen.pointers) + len(seen.keys)
+        if desktop.overflows == 0:
+            break  # else the process was not woken for so long that the X server may have dropped events, and it says so
+    check(truth, seen)
+    assert told >= count
     assert seen.all == sorted(seen.all, key=lambda one: one[0])
 
 
