@@ -30,6 +30,7 @@ from transport.enrolment import (
     Token,
     from_armor,
     pack_request,
+    parse_request,
     to_armor,
 )
 
@@ -144,13 +145,14 @@ class Enrolling:
         return packed
 
     def _later_than_before(self) -> int:
-        """Return the wall clock in seconds, or what comes after the request before: the enrolment takes only what is newer, and
-        two may be made within a second, or the clock set back between them."""
-        from transport.enrolment import parse_request
-
-        kept = [path for name in (ASKED, ANSWERED) if (path := self._folder / name).exists()]
-        before = [parse_request(read_private(path, what="the request before")).request.made_s for path in kept]
-        return max(int(time.time()), *(made_s + 1 for made_s in before), 0)
+        """Return the wall clock in seconds, or what comes after the last request that was granted: the enrolment takes only what is
+        newer, and two may be made within a second, or the clock set back between them. (One that was refused does not count:
+        it may have been for a clock that was years ahead.)"""
+        kept = self._folder / ANSWERED
+        now_s = int(time.time())
+        if not kept.exists():
+            return now_s
+        return max(now_s, parse_request(read_private(kept, what="the request before")).request.made_s + 1)
 
     def _take(self, request: bytes, answer: bytes, *, pin: bytes = b"", authority: bytes = b"") -> Enrolled:
         from transport.joining import check_reply
@@ -184,8 +186,6 @@ class Enrolling:
         return "\n".join([line, *[old for old in before if old != line][:1], ""]).encode()
 
     def _is_asked_for(self, request: bytes) -> bool:
-        from transport.enrolment import parse_request
-
         kept = read_private(self._folder / SIGNING_NEW, what="the new signing key").decode()
         return parse_request(request).request.key == DeviceSigningKey.from_text(kept).public
 

@@ -143,6 +143,10 @@ def test_renewals_within_a_second_or_after_the_clock_was_set_back_are_each_newer
         monkeypatch.setattr("capture.enrolling.time.time", lambda set_back_s=set_back_s: now_s - set_back_s)
         running.run("enrol", "--renew", "--config", config, home=home)
     assert len(record_of(running, "hasty").certificates) == 4
+    monkeypatch.setattr("capture.enrolling.time.time", lambda: now_s + 40 * 86_400)
+    assert "ahead" in running.run("enrol", "--renew", "--config", config, home=home, check=False).stderr
+    monkeypatch.setattr("capture.enrolling.time.time", lambda: now_s)
+    running.run("enrol", "--renew", "--config", config, home=home)  # the clock is right again, and that is enough
 
 
 def test_chunks_of_old_and_new_keys_are_archived_and_verify(running: Fleet) -> None:
