@@ -168,7 +168,7 @@ class Agent:
                 spool_ns=milliseconds(config.spool.age) * NS_PER_MS,
             ),
             now_ms=lambda: self.desktop.server_ms(time.monotonic_ns()),
-            slept_ns=lambda: clock.slept_ns(),
+            slept_ns=clock.slept_ns,
             thinning=lambda: thinning_of(self.steering.plan),
             thread=self._pack_thread,
             on_stored=self._stored,

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -237,8 +238,8 @@ class Follower:
             if bus is not None:
                 self._buses[kind] = bus
                 await self._attach(kind, bus)
-                task = asyncio.get_running_loop().create_task(self._keep(kind, bus), name=f"{self._name}: {kind} bus")
-                self._watches.append(task)
+                kept = keep(kind, bus, self._ending, gone=self.stale, came=partial(self._came, kind))
+                self._watches.append(asyncio.get_running_loop().create_task(kept, name=f"{self._name}: {kind} bus"))
 
     async def follow(self) -> None:
         """Read once, and from then on after every signal."""
@@ -249,20 +250,10 @@ class Follower:
         """Have it read anew; many calls before that are one."""
         self._stale.set()
 
-    async def _keep(self, kind: str, bus: Bus) -> None:
-        """Return when it is to end; until then, have a connection to the bus whenever there is one."""
-        while True:
-            await bus.gone()
-            self.stale()
-            again = await try_again(lambda: Bus.connect(kind), self._ending)
-            if again is None:
-                return
-            bus = self._buses[kind] = again
-            if self._ending.is_set():
-                bus.close()
-                continue
-            await self._attach(kind, bus)
-            self.stale()
+    async def _came(self, kind: str, bus: Bus) -> None:
+        self._buses[kind] = bus
+        await self._attach(kind, bus)
+        self.stale()
 
     async def _loop(self) -> None:
         while True:
@@ -281,6 +272,28 @@ class Follower:
             bus.close()
         await asyncio.gather(*self._watches)
         self._watches, self._buses = [], {}
+
+
+async def keep(
+    kind: str, bus: Bus, ending: asyncio.Event, *, gone: Callable[[], None], came: Callable[[Bus], Awaitable[None]]
+) -> None:
+    """Have a connection to a bus whenever there is one; return when `ending` is set and the connection has ended.
+
+    Args:
+        kind: SYSTEM or SESSION. bus: the first connection; who sets `ending` closes the one that came last.
+        gone: called when a connection has ended. came: given each later one.
+    """
+    while True:
+        await bus.gone()
+        gone()
+        again = await try_again(lambda: Bus.connect(kind), ending)
+        if again is None:
+            return
+        bus = again
+        if ending.is_set():  # while it was made
+            bus.close()
+        else:
+            await came(bus)
 
 
 async def try_again(attempt: Callable[[], Awaitable[Made | None]], ending: asyncio.Event) -> Made | None:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from capture.sources.dbus import SESSION, Bus, owner_of, try_again
+from capture.sources.dbus import SESSION, Bus, keep, owner_of
 
 NOTIFICATIONS = "org.freedesktop.Notifications"
 NOTIFICATIONS_PATH = "/org/freedesktop/Notifications"
@@ -60,7 +60,8 @@ class Session:
         bus = await Bus.connect(SESSION)
         if bus is not None:
             await self._attach(bus)
-            self._watch = asyncio.get_running_loop().create_task(self._keep(bus), name="sign: session bus")
+            kept = keep(SESSION, bus, self._ending, gone=self._lose, came=self._again)
+            self._watch = asyncio.get_running_loop().create_task(kept, name="sign: session bus")
         return bus is not None
 
     async def _attach(self, bus: Bus) -> None:
@@ -68,20 +69,10 @@ class Session:
         registered = f"type='signal',sender='{WATCHER}',interface='{WATCHER}',member='StatusNotifierHostRegistered'"
         await bus.listen(self._on_signal, [owner_of(WATCHER), registered])
 
-    async def _keep(self, bus: Bus) -> None:
-        """Return when it is closed; until then, have a connection to the bus whenever there is one."""
-        while True:
-            await bus.gone()
-            self._lose()
-            again = await try_again(lambda: Bus.connect(SESSION), self._ending)
-            if again is None:
-                return
-            bus = again
-            await self._attach(bus)
-            if self._ending.is_set():
-                bus.close()
-            else:
-                self._came()
+    async def _again(self, bus: Bus) -> None:
+        await self._attach(bus)
+        if not self._ending.is_set():
+            self._came()
 
     def _lose(self) -> None:
         """The icon is shown no more."""

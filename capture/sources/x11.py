@@ -369,7 +369,7 @@ class Server:
     @_told
     def stack(self) -> list[Window] | None:
         """Return the visible windows bottom to top; None when they changed while they were asked about: try later."""
-        self._core.GetInputFocus().reply()  # now every event until now has come
+        self.round_trip()  # now every event until now has come
         self._take_events()
         return self._windows.stack()
 

@@ -169,8 +169,6 @@ class WindowTree:
 
     def heed(self, event: Any) -> None:
         """Take in an event: the stacking as last asked for may no longer hold. The root's own SubstructureNotify is needed."""
-        if isinstance(event, xp.DestroyNotifyEvent):
-            self._telling.discard(event.window)  # its id may become another's
         match event:
             case xp.PropertyNotifyEvent() if event.atom not in self._decisive:
                 pass
@@ -182,9 +180,11 @@ class WindowTree:
                 | xp.CirculateNotifyEvent()
                 | xp.GravityNotifyEvent()
                 | xp.ReparentNotifyEvent()
-                | xp.DestroyNotifyEvent()
                 | xshape.NotifyEvent()
             ):
+                self._kept = None
+            case xp.DestroyNotifyEvent():
+                self._telling.discard(event.window)  # its id may become another's
                 self._kept = None
 
     def stack(self) -> list[Window] | None:
