@@ -180,7 +180,7 @@ class VirtualDesktop:
             raise DesktopError("a virtual desktop needs openbox: run `deploy/packages demo` (as root)")
         manager = self.start(["openbox", "--config-file", str(self.home / ".config/openbox/rc.xml")], name="openbox")
         until = time.monotonic() + START_S
-        while not self.display.managed():  # a window that opens while it starts may stay nobody's, without focus
+        while not self.display.managed():
             if manager.poll() is not None or time.monotonic() > until:
                 raise DesktopError(f"openbox did not start: {manager.tail()}")
             time.sleep(0.02)

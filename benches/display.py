@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import xcffib.xtest
 ANY = 0  # AnyPropertyType
 KEY_PRESS, KEY_RELEASE, BUTTON_PRESS, BUTTON_RELEASE, MOTION = 2, 3, 4, 5, 6
 CURRENT_TIME = 0
+MANAGED_S = 0.5
 
 KEYSYMS = {
     "Return": 0xFF0D,
@@ -117,8 +119,21 @@ class Display:
         return found
 
     def managed(self) -> bool:
-        """Tell whether a window manager runs and takes windows that open from now on."""
-        return bool(self._numbers(self._root, "_NET_SUPPORTING_WM_CHECK"))
+        """Tell whether a window manager takes windows that open from now on, by opening one.
+
+        That it says to be there is not enough: a window that opens while openbox starts stays nobody's for good.
+        """
+        if not self._numbers(self._root, "_NET_SUPPORTING_WM_CHECK"):
+            return False
+        window = self._connection.generate_id()
+        self._x.CreateWindow(0, window, self._root, 0, 0, 1, 1, 0, xp.WindowClass.InputOutput, 0, 0, [])
+        self._x.MapWindow(window)
+        until = time.monotonic() + MANAGED_S
+        while not (taken := bool(self._numbers(window, "WM_STATE"))) and time.monotonic() < until:
+            time.sleep(0.01)
+        self._x.DestroyWindow(window)
+        self._connection.flush()
+        return taken
 
     def active(self) -> int:
         """Return the active window's id, 0 when there is none."""

@@ -22,6 +22,7 @@ from capture import effects, learned, log, memory
 from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
+from capture.clipboard import Clipboard, Source
 from capture.commands import Commands
 from capture.conditions import Conditions
 from capture.conductor import Conductor
@@ -31,6 +32,7 @@ from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.journal import Journal
+from capture.labels import Copies
 from capture.ladder import Upload
 from capture.life import Carried, Life
 from capture.metrics import Metrics
@@ -203,9 +205,12 @@ class Agent:
         if not self.config.semantics.enabled:
             return None
         around = AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor)
-        semantics = Semantics(around, labels=self.config.semantics.labels, key=self.home.label_key())
+        section, key = self.config.semantics, self.home.label_key()
+        semantics = Semantics(around, labels=section.labels, key=key)
         self.conductor.semantics = semantics
         self.policy.site_of = semantics.site_of
+        if section.clipboard is not Copies.OFF and isinstance(self.desktop, Source):
+            self.conductor.clipboard = Clipboard(around, self.desktop, detail=section.clipboard, key=key)
         return semantics
 
     def _owned_thread(self, name: str) -> ThreadPoolExecutor:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from capture.camera import Camera
     from capture.chunker import Chunker
+    from capture.clipboard import Clipboard
     from capture.gate import Gate
     from capture.ladder import Plan
     from capture.recorder import Recorder
@@ -80,9 +81,10 @@ class Conductor:
         self.stopped_ms: int | None = None
         self.counts = {"pointer": 0, "keys": 0, "rows": 0}
         self.semantics: Semantics | None = None
+        self.clipboard: Clipboard | None = None
         self._binder = Binder()
         self._command_ms = -1
-        self._window: Window | None = None
+        self.window: Window | None = None
 
     # -- what the desktop tells
 
@@ -112,10 +114,12 @@ class Conductor:
         self.semantics.key(t_ms, name)
         if "+" in name:
             self.counts["rows"] += self._gate.row(t_ms, "shortcut", {"name": name}, words=("name",))
+            if self.clipboard is not None:
+                self.clipboard.shortcut(t_ms, name)
 
     def focus(self, t_ms: int, window: Window | None) -> None:
         """Judge the window, and have a frame of it taken when the plan says so."""
-        self._window = window
+        self.window = window
         if self.semantics is not None:
             self.semantics.leave(window)
         self.counts["rows"] += self._gate.focus(t_ms, window)
@@ -126,7 +130,7 @@ class Conductor:
 
     def judge_again(self) -> None:
         """Judge the window in focus by what is known of it now."""
-        self.counts["rows"] += self._gate.focus(self._now_ms(), self._window)
+        self.counts["rows"] += self._gate.focus(self._now_ms(), self.window)
         self._shutter.focus(time.monotonic_ns())
         self._arm_frame()
 
@@ -270,6 +274,7 @@ class Conductor:
         """
         self._desktop.flush()  # what happened before stands before the gap
         self._gate.suspend(self._now_ms(), cause, reason)
+        self._leave_clipboard()
         self._shutter.blocked()
         self._forget_actions()
         self._arm_frame()
@@ -300,11 +305,16 @@ class Conductor:
         self._gate.secret(self._now_ms(), active)
         if active:
             self._desktop.flush()  # so does what was typed and not yet told
+            self._leave_clipboard()
             self._shutter.blocked()
             self._forget_actions()
         elif not self._gate.suspended:
             self._shutter.unblocked(time.monotonic_ns())
         self._arm_frame()
+
+    def _leave_clipboard(self) -> None:
+        if self.clipboard is not None:
+            self.clipboard.leave()
 
     def pause(self, duration: timedelta | None) -> None:
         """Pause for a time, or (None) until `resume`."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from capture.catalogue import check_allowed, classes_of, group_of
 from capture.errors import ConfigError
-from capture.labels import Labels
+from capture.labels import Copies, Labels
 from capture.shortcut import parse_shortcut
 from capture.sites import pattern_of
 from capture.units import Hours, parse_duration, parse_hours, parse_share, parse_size, show_duration, show_size
@@ -214,6 +214,7 @@ class SemanticsSection(Section):
 
     enabled: bool = True
     labels: Annotated[Labels, _choice(Labels)] = Labels.TEXT
+    clipboard: Annotated[Copies, _choice(Copies)] = Copies.TYPES
 
 
 class LinkSection(Section):

@@ -36,6 +36,14 @@ SEMANTIC_KINDS = (
 LABEL_KIND = "the names of what is chosen and clicked on, as the application shows them"
 """What is recorded besides where `[semantics]` keeps labels as text."""
 
+_COPIES = "that something was copied or pasted, in which application, of which kinds and how many bytes"
+CLIPBOARD_KINDS = {
+    "off": (),
+    "types": (_COPIES,),
+    "digest": (_COPIES, "a digest of text that is copied, by which equal texts are seen to be equal"),
+}
+"""What is recorded besides, by `semantics.clipboard`."""
+
 NEVER = (
     "which keys you press to write (only their class and their timing); nothing at all of them while a password field has the "
     "focus, and no picture either",

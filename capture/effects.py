@@ -11,7 +11,7 @@ from capture import catalogue
 from capture.catalogue import Level
 from capture.conditions import ALL_LINKS, Purse, Settings, Span
 from capture.config import BudgetSection, Config, Desktop, EffortChoice, LinkSection, Sendable
-from capture.consent import KINDS, LABEL_KIND, SEMANTIC_KINDS, Terms
+from capture.consent import CLIPBOARD_KINDS, KINDS, LABEL_KIND, SEMANTIC_KINDS, Terms
 from capture.denied import BROWSERS, DENIED, PRIVATE_TITLES
 from capture.habits import Habits
 from capture.labels import Labels
@@ -68,7 +68,8 @@ def kinds_of(config: Config) -> tuple[str, ...]:
     """Return what is recorded besides screenshots, as the notice says it."""
     if not config.semantics.enabled:
         return KINDS
-    return (*KINDS, *SEMANTIC_KINDS, *([LABEL_KIND] if config.semantics.labels is Labels.TEXT else []))
+    labels = (LABEL_KIND,) if config.semantics.labels is Labels.TEXT else ()
+    return (*KINDS, *SEMANTIC_KINDS, *labels, *CLIPBOARD_KINDS[config.semantics.clipboard])
 
 
 def terms_of(config: Config, *, readers: str) -> Terms:

@@ -34,6 +34,14 @@ class Labels(StrEnum):
     DIGEST = "digest"
 
 
+class Copies(StrEnum):
+    """What is recorded of the clipboard."""
+
+    OFF = "off"
+    TYPES = "types"
+    DIGEST = "digest"
+
+
 def digest(key: bytes, text: str | bytes) -> bytes:
     """Return the keyed digest of a label, or of a clipboard's content.
 

@@ -1,4 +1,4 @@
-"""Shell: what the semantics need of the agent: its gate, its policy, its clock; no decisions of its own."""
+"""Shell: what semantics and clipboard need of the agent: its gate, its policy, its clock; no decisions of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = ("name", "digest", "host")
 
 
 class AgentSurroundings:
-    """See capture.semantics.Surroundings.
+    """See capture.semantics.Surroundings and capture.clipboard.Surroundings.
 
     Args:
         desktop, gate, policy, conductor: the agent's.
@@ -44,6 +44,14 @@ class AgentSurroundings:
     def is_open(self) -> bool:
         """Whether the window in focus may be recorded now, and no secret is being typed."""
         return self._gate.open and not self._gate.is_secret
+
+    def has_words(self) -> bool:
+        """Whether the words of the window in focus may be recorded now."""
+        return self._gate.open and self._gate.words and not self._gate.is_secret
+
+    def focused(self) -> Window | None:
+        """The window in focus."""
+        return self._conductor.window
 
     def shows_sites(self, window: Window) -> bool:
         """Whether a window is judged by its site, and could be recorded if that is allowed."""

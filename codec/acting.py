@@ -194,8 +194,9 @@ class Actions:
             case "dialog":
                 state = "opened" if fields.get("open") else "closed"
                 self._add(ActionKind.DIALOG, t_ms, t_ms, name=state, element=element_of(row))
-            case "clipboard":
-                self._add(ActionKind.CLIPBOARD, t_ms, t_ms, fields=dict(fields))
+            case "clipboard" | "paste":
+                at_ms = _ago(t_ms, fields.get("ago"))
+                self._add(ActionKind(row.kind), at_ms, at_ms, fields=dict(fields))
             case "pair":
                 self._pair(t_ms, row)
 

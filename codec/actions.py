@@ -25,7 +25,7 @@ class ActionKind(StrEnum):
     """What was done.
 
     CLICK, DOUBLE_CLICK, DRAG, SCROLL and TYPE are gestures, joined from the input events alone. SELECT (a menu item, an
-    option, a tab, a row, a check box), SHORTCUT and CLIPBOARD come from rows that the agent wrote. FOCUS (another window, or another
+    option, a tab, a row, a check box), SHORTCUT, CLIPBOARD (a copy) and PASTE come from rows that the agent wrote. FOCUS (another window, or another
     title), SITE and DIALOG are what the computer showed, in the same stream because they tell where a person was.
     """
 
@@ -37,6 +37,7 @@ class ActionKind(StrEnum):
     SHORTCUT = "shortcut"
     SELECT = "select"
     CLIPBOARD = "clipboard"
+    PASTE = "paste"
     FOCUS = "focus"
     SITE = "site"
     DIALOG = "dialog"
@@ -129,7 +130,7 @@ class Action:
         committed: SELECT: True = chosen, False = given up (Escape, a click elsewhere); None otherwise.
         checked: SELECT of a check box, a toggle: its state afterwards; None otherwise.
         cause: SELECT: "click", "key" or "other".
-        fields: CLIPBOARD, FOCUS: the row's fields as they are stored.
+        fields: CLIPBOARD, PASTE, FOCUS: the row's fields as they are stored; a PASTE gives the copy that was `since` ms before it.
         before: the last stable frame before it. after: the first stable frame after it. None: the plan took none, or the
             archive does not have it (any more).
     """

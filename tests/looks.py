@@ -198,6 +198,10 @@ async def without_semantics(lab: Lab) -> object:
     return lab.agent.semantics is None
 
 
+async def watches_clipboard(lab: Lab) -> object:
+    return lab.agent.conductor.clipboard is not None and lab.agent.desktop is lab.agent.conductor.clipboard._desktop
+
+
 async def labels_kept(lab: Lab) -> object:
     assert lab.agent.semantics is not None
     return str(lab.agent.semantics._labels)

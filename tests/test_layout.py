@@ -47,7 +47,7 @@ ONE_PLACE = {
     "rich": "capture/watch.py",
     "starlette": "capture/review/app.py",
     "uvicorn": "capture/review/server.py",
-    "xcffib": "capture/sources/x11.py capture/sources/x11_connection.py capture/sources/x11_windows.py",
+    "xcffib": "capture/sources/x11.py capture/sources/x11_clipboard.py capture/sources/x11_connection.py capture/sources/x11_windows.py",
 }
 """Foreign libraries and the one module that wraps each."""
 

@@ -8,8 +8,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from benches.display import Display
 
 
 def need(*programs: str) -> None:
@@ -48,6 +51,15 @@ def x_server(
     finally:
         server.kill()
         server.wait()
+
+
+def await_manager(display: str) -> None:
+    """Return when a window manager takes the windows that open on a display."""
+    looking = Display(display, Path("/dev/null"))
+    try:
+        wait_until(looking.managed, within_s=60)
+    finally:
+        looking.close()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import Protocol
 from capture.sources import notices, x11
 from capture.sources.input_decoder import InputDecoder, Told
 from capture.sources.windows import Monitor, Window
+from capture.sources.x11_clipboard import Offer, Text
 from capture.sources.x11_connection import ServerGone
 
 HOLD_S = 0.1
@@ -74,6 +75,25 @@ class Sink(Protocol):
         """The server went away; nothing more will be told."""
 
 
+class ClipboardSink(Protocol):
+    """Who is told of the clipboard, in order with all else. A client is named by a number; `Desktop.client_of` tells a window's."""
+
+    def held(self, client: int) -> None:
+        """At the start: who has the clipboard; 0: nobody."""
+
+    def copied(self, t_ms: int, client: int) -> None:
+        """A client took the clipboard, or copied anew; 0: nobody has it any more."""
+
+    def offered(self, t_ms: int, offer: Offer) -> None:
+        """The owner answered what `ask_clipboard("types")` asked."""
+
+    def told_text(self, t_ms: int, text: Text) -> None:
+        """The owner answered what `ask_clipboard("text")` asked."""
+
+    def pasted(self, t_ms: int, client: int) -> None:
+        """A client asked for what the clipboard holds."""
+
+
 class Desktop:
     """A running observation of one X display.
 
@@ -84,6 +104,9 @@ class Desktop:
         display: DISPLAY's value; None or "" = there is none.
         wayland: WAYLAND_DISPLAY's value, to tell a missing display from one that cannot be recorded.
         hold_s, damage_hold_s, idle_s: see above; a damage hold of None: don't watch the screen.
+
+    Attributes:
+        clipboard: who is told of it; to be set before `start`. None: it isn't watched.
     """
 
     def __init__(
@@ -111,6 +134,8 @@ class Desktop:
         self._rate_hz = float(FASTEST_HZ)
         self._floor_hz = 0.0
         self.overflows = 0
+        self.clipboard: ClipboardSink | None = None
+        self._reads_content = False
 
     async def start(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
         """Connect and begin to tell `sink`: at once the display and the focused window.
@@ -125,6 +150,8 @@ class Desktop:
             self._decoder = InputDecoder(server.clock(), server.keyboard(), sink.pointer, sink.key, sink.command)
             self._managed = server.is_managed()
             server.watch_idleness(round(self._idle_s * 1000))
+            if self.clipboard is not None:
+                self.clipboard.held(server.watch_clipboard())
             server.start_recording()
             if self._damage_hold_s is not None:
                 server.watch_damage()
@@ -203,6 +230,23 @@ class Desktop:
         else:
             self._guarded(lambda server: server.rearm_damage())
             self.flush()
+
+    def client_of(self, window: Window) -> int:
+        """Return the number by which the clipboard's owner and who asks for it are named; 0 when the server is gone."""
+        return 0 if self._server is None else self._server.client_of(window.id)
+
+    def ask_clipboard(self, what: str, *, content: bool = False) -> None:
+        """Ask the clipboard's owner; the clipboard's sink is told the answer, if there is one.
+
+        Args:
+            what: "types" or "text". content: read the text; else its length only.
+        """
+        self._reads_content = content
+        self._guarded(lambda server: server.ask_clipboard(what))
+
+    def leave_clipboard(self) -> None:
+        """Tell no answer to what was asked until now, and don't read it."""
+        self._guarded(lambda server: server.leave_clipboard())
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
@@ -305,6 +349,8 @@ class Desktop:
             if seen and not self._managed:
                 told += self._focus(server, seen[0][0])
             told += seen
+            if self.clipboard is not None:
+                told += [(self._noticed_ms(at), self.clipboard.pasted, (client,)) for at, client in server.pastes()]
             input_ms += map(_time, seen)
             news = server.notices()  # came meanwhile, maybe before some of the input
             if not news:
@@ -341,6 +387,10 @@ class Desktop:
                 case notices.ManagerChanged():
                     self._managed = server.is_managed()
                     moved_ms.append(self._now_ms())
+                case notices.ClipboardOwned(time=at, client=client) if self.clipboard is not None:
+                    told.append((self._noticed_ms(at), self.clipboard.copied, (client,)))
+                case notices.ClipboardAnswered(what=what) if self.clipboard is not None:
+                    told += self._answer(server, self.clipboard, what)
         if display_changed:
             told.append((self._now_ms(), self._sink.display, server.display()))
         if len(moved_ms) > 1:
@@ -352,6 +402,13 @@ class Desktop:
         if moved_ms or retitled_ms is not None:
             told += self._focus(server, moved_ms[-1] if moved_ms else retitled_ms or 0)
         return told
+
+    def _answer(self, server: x11.Server, sink: ClipboardSink, what: str) -> list[Told]:
+        if what == "types":
+            offer = server.clipboard_offer()
+            return [] if offer is None else [(self._now_ms(), sink.offered, (offer,))]
+        text = server.clipboard_text(content=self._reads_content)
+        return [] if text is None else [(self._now_ms(), sink.told_text, (text,))]
 
     def _focus(self, server: x11.Server, t_ms: int) -> list[Told]:
         """Tell the focused window if it is another, or has another title, than the last told."""

@@ -32,6 +32,10 @@ _NAMES = {
     0xFF56: "Page_Down", 0xFF9B: "Page_Down", 0xFF51: "Left", 0xFF96: "Left", 0xFF53: "Right", 0xFF98: "Right",
     0xFF52: "Up", 0xFF97: "Up", 0xFF54: "Down", 0xFF99: "Down", 0xFF13: "Pause", 0xFF61: "Print", 0xFF67: "Menu",
 }  # fmt: skip
+_FUNCTION_KEYS = range(0xFFBE, 0xFFE1)
+_SHIFTED = frozenset({"Insert", "Delete"})
+"""With Shift alone these are shortcuts (paste, cut), as function keys are; of others it only marks text."""
+
 _SHIFT, _CONTROL, _ALT, _SUPER = 1, 4, 8, 64
 """The core protocol's masks: Shift and Control are fixed, Mod1 and Mod4 are Alt and Super on every common keyboard."""
 
@@ -40,7 +44,7 @@ def name_of(keysym: int) -> str:
     """Return a key's name in a shortcut: "C", "5", "Return", "F5"; "" for what has none."""
     if keysym in _NAMES:
         return _NAMES[keysym]
-    if 0xFFBE <= keysym <= 0xFFE0:
+    if keysym in _FUNCTION_KEYS:
         return f"F{keysym - 0xFFBE + 1}"
     if keysym == 0x20:
         return "space"
@@ -125,11 +129,12 @@ class KeyboardMap:
         Args:
             keycode: 0-255. state: the modifiers in force (the core event's mask).
         """
-        name = name_of(self._keysyms.get(keycode, 0))
+        keysym = self._keysyms.get(keycode, 0)
+        name = name_of(keysym)
         if not name or self.class_of(keycode, state) == KeyClass.MODIFIER or state & self._text_mask:
             return ""
         held = state & (_CONTROL | _ALT | _SUPER)
-        if not held:
+        if not held and not (state & _SHIFT and (name in _SHIFTED or keysym in _FUNCTION_KEYS)):
             return name if len(name) > 1 and name != "space" else ""
         parts = ((_CONTROL, "Ctrl"), (_ALT, "Alt"), (_SUPER, "Super"), (_SHIFT, "Shift"))
         return "+".join([*(word for mask, word in parts if state & mask), name])

@@ -54,4 +54,34 @@ class Vanished:
     """The watched window is no more, or is hidden."""
 
 
-Notice = FocusMoved | Retitled | Vanished | Damaged | IdleCrossed | DisplayChanged | KeyboardChanged | ManagerChanged
+@dataclass(frozen=True, slots=True)
+class ClipboardOwned:
+    """The clipboard has another owner, or its owner copied anew.
+
+    Attributes:
+        client: the base of the owner's resources; 0: nobody has it.
+    """
+
+    time: int
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipboardAnswered:
+    """The clipboard's owner answered: `what` was asked, "types" or "text"."""
+
+    what: str
+
+
+Notice = (
+    FocusMoved
+    | Retitled
+    | Vanished
+    | Damaged
+    | IdleCrossed
+    | DisplayChanged
+    | KeyboardChanged
+    | ManagerChanged
+    | ClipboardOwned
+    | ClipboardAnswered
+)

@@ -5,6 +5,7 @@ that nobody takes half a picture for the whole:
 
 - no list of windows in their order: `windows` answers None, so that no screenshot is taken;
 - no notices of changes on the screen, of idleness or of another display: those are not told;
+- nothing of copying and pasting;
 - times are of the arrival in this process, not of the event; every event wakes this process;
 - the focused window is looked at when there is input (Windows: title and program; macOS: program only, with pyobjc);
 - macOS asks the person for "Input Monitoring" first, and tells nothing until it is given.

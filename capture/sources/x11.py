@@ -1,4 +1,4 @@
-"""Source: one X server: what it can be asked, and its notices in our own words. With x11_connection.py the only importer of xcffib.
+"""Source: one X server: what it can be asked, and its notices in our own words. With the other x11_*.py the only importer of xcffib.
 
 Guarantees: nothing is asked but by a call; every call that finds the server gone raises ServerGone. Does not guarantee
 that a window asked about still exists: what vanished is answered as unknown, and `stack` answers None.
@@ -40,13 +40,15 @@ from capture.sources.notices import (
     Vanished,
 )
 from capture.sources.windows import Monitor, Window
+from capture.sources.x11_clipboard import CONVERT_SELECTION, Clipboard, Offer, Text
 from capture.sources.x11_connection import ServerGone, answered, connect, wayland_text
 from capture.sources.x11_windows import WindowTree
 
 NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR", "SHAPE")
-ATOMS = (*WindowTree.ATOMS, "_MODICUM_CLOCK")
+ATOMS = (*WindowTree.ATOMS, *Clipboard.ATOMS, "_MODICUM_CLOCK")
 RECORD_ALL_CLIENTS = 3  # present and future ones; device events need at least one client in the context
-RECORD_FROM_SERVER = 0  # the category of a reply that carries events (4 = start, 5 = end)
+RECORD_FROM_SERVER, RECORD_FROM_CLIENT = 0, 1  # categories of replies: events, requests (4 = start, 5 = end)
+REQUEST_BYTES = 24  # of a ConvertSelection
 
 _xcb: Any = xcffib
 """Half-typed: what we use of it is wrapped here in typed methods."""
@@ -99,14 +101,20 @@ class Server:
         self._root: int = setup.roots[self._asking.pref_screen].root
         interned = [(name, self._core.InternAtom(False, len(name), name)) for name in ATOMS]
         self._atoms: dict[str, int] = {name: cookie.reply().atom for name, cookie in interned}
+        self._client_mask: int = ~setup.resource_id_mask & 0xFFFFFFFF
         self._windows = WindowTree(
             self._core,
             self._asking(xcffib.shape.key),
             root=self._root,
             atoms=self._atoms,
-            client_mask=~setup.resource_id_mask & 0xFFFFFFFF,
+            client_mask=self._client_mask,
             answered=answered,
         )
+        self._clipboard = Clipboard(
+            self._asking, root=self._root, atoms=self._atoms, client_mask=self._client_mask, answered=answered
+        )
+        self._watches_clipboard = False
+        self._asked: list[tuple[int, int]] = []
         self._damage_id = 0
         self._alarms: dict[int, bool] = {}
         self._come: list[Notice] = []
@@ -198,7 +206,7 @@ class Server:
                 return Vanished()
             case xp.MappingNotifyEvent():
                 return KeyboardChanged()
-        return None
+        return self._clipboard.notice(event)
 
     @_told
     def round_trip(self) -> None:
@@ -219,8 +227,10 @@ class Server:
         none8, none16 = _xcb.record.Range8.synthetic(0, 0), _xcb.record.Range16.synthetic(0, 0)
         no_extension = _xcb.record.ExtRange.synthetic(none8, none16)
         devices = _xcb.record.Range8.synthetic(2, 6)  # KeyPress to MotionNotify
+        pastes = CONVERT_SELECTION if self._watches_clipboard else 0
+        requests = _xcb.record.Range8.synthetic(pastes, pastes)
         wanted = _xcb.record.Range.synthetic(
-            none8, none8, no_extension, no_extension, none8, devices, none8, False, False
+            requests, none8, no_extension, no_extension, none8, devices, none8, False, False
         )
         context = self._asking.generate_id()
         try:
@@ -238,7 +248,8 @@ class Server:
         """Return the core events (32 bytes each) that RECORD has sent since the last call."""
         ffi, poll, free = _xcb.ffi, _xcb.lib.xcb_poll_for_reply, _xcb.c_free
         reply, error = ffi.new("void **"), ffi.new("xcb_generic_error_t **")
-        words = ffi.cast("uint32_t **", reply)  # category and 24 other bits, length in words beyond 32 bytes, …
+        # category and 24 other bits, length in words beyond 32 bytes, byte order and 24 bits, client, time, …
+        words = ffi.cast("uint32_t **", reply)
         connection, sequence = self._recording._conn, self._record_sequence
         descriptor = self._recording.get_file_descriptor()
         pieces = []
@@ -249,11 +260,27 @@ class Server:
                     break
                 continue
             header = words[0]
-            if header[0].to_bytes(4, sys.byteorder)[1] == RECORD_FROM_SERVER:
+            category = header[0].to_bytes(4, sys.byteorder)[1]
+            if category == RECORD_FROM_SERVER:
                 pieces.append(ffi.buffer(reply[0], 32 + 4 * header[1])[32:])
+            elif category == RECORD_FROM_CLIENT:
+                requests = ffi.buffer(reply[0], 32 + 4 * header[1])[32:]
+                self._note_requests(requests, client=header[3], time_ms=header[4])
             free(reply[0])
         self._recording.invalid()  # raises when the connection broke
         return b"".join(pieces)
+
+    def _note_requests(self, requests: bytes, *, client: int, time_ms: int) -> None:
+        self._asked += [
+            (time_ms, client)
+            for at in range(0, len(requests), REQUEST_BYTES)
+            if self._clipboard.asks(requests[at : at + REQUEST_BYTES])
+        ]
+
+    def pastes(self) -> list[tuple[int, int]]:
+        """Return who asked for what the clipboard holds, as `recorded` has seen until now: the server's time and the client."""
+        asked, self._asked = self._asked, []
+        return asked
 
     @_told
     def clock(self) -> ServerClock:
@@ -349,6 +376,39 @@ class Server:
                 for one, name in named
             ),
         )
+
+    # -- the clipboard (capture/sources/x11_clipboard.py) ----------------------------------------------------------
+
+    @_told
+    def watch_clipboard(self) -> int:
+        """Tell of the clipboard from now on; return its owner's client (0: nobody). To be called before `start_recording`."""
+        owner = self._clipboard.watch()
+        self._watches_clipboard = owner is not None
+        return owner or 0
+
+    def client_of(self, window: int) -> int:
+        """Return the base of a client's resources, by which the clipboard's notices name it."""
+        return window & self._client_mask
+
+    @_told
+    def ask_clipboard(self, what: str) -> None:
+        """Ask the clipboard's owner for "types" or "text"; a notice tells when it has answered."""
+        self._clipboard.ask(what)
+
+    @_told
+    def leave_clipboard(self) -> None:
+        """Ask the clipboard's owner no more."""
+        self._clipboard.leave()
+
+    @_told
+    def clipboard_offer(self) -> Offer | None:
+        """Return the types that were answered; None: `leave_clipboard`, or another owner, came between."""
+        return self._clipboard.offer()
+
+    @_told
+    def clipboard_text(self, *, content: bool) -> Text | None:
+        """Return what is known of the text that was answered; None: as above."""
+        return self._clipboard.text(content=content)
 
     # -- windows (capture/sources/x11_windows.py) -------------------------------------------------------------------
 

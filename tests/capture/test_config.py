@@ -12,7 +12,7 @@ import pytest
 
 from capture import log
 from capture.config import Config, Desktop, Purpose, WhenFull, keys_of, line_of, parse_config
-from capture.consent import KINDS, LABEL_KIND
+from capture.consent import CLIPBOARD_KINDS, KINDS, LABEL_KIND
 from capture.effects import (
     Rates,
     bounds_of,
@@ -251,6 +251,10 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "semantics.labels": (
         '[semantics]\nlabels = "digest"',
         lambda t: LABEL_KIND not in kinds_of(parse_config(t)),
+    ),
+    "semantics.clipboard": (
+        '[semantics]\nclipboard = "digest"',
+        lambda t: set(CLIPBOARD_KINDS["digest"]) <= set(kinds_of(parse_config(t))),
     ),
     "budget.day": ('[budget]\nday = "7 MB"', lambda t: limits(t).day_bytes == 7_000_000),
     "budget.month": ('[budget]\nmonth = "7 MB"', lambda t: limits(t).month_bytes == 7_000_000),

@@ -141,3 +141,11 @@ def test_actions_come_in_the_order_of_their_beginning() -> None:
     events += [Row(t_ms, "shortcut", {"name": "Ctrl+S"}) for t_ms in range(1000, 29_000, 700)]
     times = [action.t_ms for action in actions(*events)]
     assert times == heapq.nsmallest(len(times), times)
+
+
+def test_a_paste_names_its_copy_by_time() -> None:
+    copy = {"ago": 200, "source": "editor", "types": "text/plain", "size": 9}
+    paste = {"ago": 90, "target": "browser", "since": 4000}
+    found = actions(Row(1200, "clipboard", copy), Row(5090, "paste", paste))
+    assert [(one.kind, one.t_ms) for one in found] == [(ActionKind.CLIPBOARD, 1000), (ActionKind.PASTE, 5000)]
+    assert found[1].t_ms - paste["since"] == found[0].t_ms

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from capture.control import ask
 from capture.errors import NotRunning
-from tests.x11_display import need, x_server
+from tests.x11_display import await_manager, need, x_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "capture.cli"]
@@ -77,11 +77,6 @@ class Processes:
                 process.wait()
 
 
-def root_property(environment: Mapping[str, str], name: str) -> str:
-    """Return what xprop prints of a property of the root window."""
-    return subprocess.run(["xprop", "-root", name], env=dict(environment), capture_output=True, text=True).stdout
-
-
 @contextlib.contextmanager
 def display(folder: Path, *, size: str = "1280x800") -> Iterator[dict[str, str]]:
     """Start an X server of our own with a window manager; give the environment for programs on it."""
@@ -100,8 +95,7 @@ def display(folder: Path, *, size: str = "1280x800") -> Iterator[dict[str, str]]
         }
         try:
             processes.start("openbox", ["openbox", "--sm-disable"], environment)
-            # A window that opens while it starts may stay nobody's, without the focus.
-            wait_for(lambda: "window id" in root_property(environment, "_NET_SUPPORTING_WM_CHECK"), "a window manager")
+            await_manager(name)
             yield environment
         finally:
             processes.end()

@@ -47,6 +47,9 @@ hold_back = "0 s"
 [screens]
 min_interval = "1 s"
 
+[semantics]
+clipboard = "digest"
+
 [budget.metered]
 send = "all"
 

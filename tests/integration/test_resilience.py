@@ -32,12 +32,12 @@ from codec.model import Row
 from codec.reader import KeyEvent, PointerEvent, Recording
 from codec.seal import ArchivePrivateKey
 from tests.buses import MOCK, appears, emit, mock, need_mocks, private_bus, set_properties
-from tests.integration.stack import Processes, Stack, display, root_property, wait_for
+from tests.integration.stack import Processes, Stack, display, wait_for
 from tests.integration.test_flow import PURPOSE, active_title, flushed
 from tests.real_daemons import NOWHERE
 from tests.shifted_clocks import Clocks
 from tests.sources.test_tray import panel
-from tests.x11_display import need, x_server
+from tests.x11_display import await_manager, need, x_server
 from tests.x11_injector import Injector
 from tests.x11_outputs import xorg_server, xrandr
 from transport.archive import FolderStore
@@ -407,7 +407,7 @@ def plugged(tmp_path: Path) -> Iterator[Years]:
 
 def show_manager(processes: Processes, environment: dict[str, str]) -> None:
     processes.start("openbox", ["openbox", "--sm-disable"], environment)
-    wait_for(lambda: "window id" in root_property(environment, "_NET_SUPPORTING_WM_CHECK"), "a window manager")
+    await_manager(environment["DISPLAY"])
 
 
 def test_frames_and_masks_follow_monitors_that_are_plugged_resized_and_unplugged(plugged: Years) -> None:

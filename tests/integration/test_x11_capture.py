@@ -22,7 +22,7 @@ from capture.errors import NoDisplay, NoPermission
 from capture.sources.desktop import Desktop
 from capture.sources.windows import Monitor, Window
 from codec.model import KeyClass
-from tests.x11_display import client, need, wait_until, x_server
+from tests.x11_display import await_manager, client, need, wait_until, x_server
 from tests.x11_injector import Injector, Truth
 
 pytestmark = pytest.mark.x11
@@ -109,7 +109,7 @@ def desk(bare: str) -> Iterator[str]:
     """A display with openbox and two terminals."""
     with ExitStack() as stack:
         stack.enter_context(client(bare, "openbox"))
-        wait_until(lambda: "window id" in xprop(bare, "-root", "_NET_SUPPORTING_WM_CHECK"))
+        await_manager(bare)
         for place in ("60x20+40+60", "60x20+620+60"):
             stack.enter_context(client(bare, "xterm", "-T", f"at {place}", "-geometry", place))
             wait_until(lambda place=place: f"at {place}" in _titles(bare))

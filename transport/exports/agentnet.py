@@ -34,7 +34,7 @@ PAUSE_MS = 5 * 60_000
 MAX_STEPS = 500
 """Of one trajectory; it is held in memory until it is written."""
 
-CONTEXT = frozenset({ActionKind.FOCUS, ActionKind.SITE, ActionKind.DIALOG, ActionKind.CLIPBOARD})
+CONTEXT = frozenset({ActionKind.FOCUS, ActionKind.SITE, ActionKind.DIALOG, ActionKind.CLIPBOARD, ActionKind.PASTE})
 """What the computer showed or kept, which is no step of a person."""
 BUTTONS = {1: "click", 2: "middleClick", 3: "rightClick"}
 DRAG_BUTTONS = {1: "left", 2: "middle", 3: "right"}
