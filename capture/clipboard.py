@@ -154,6 +154,10 @@ class Clipboard:
             self._copy = None
             self._desktop.leave_clipboard()
 
+    def end(self) -> None:
+        """Tell what is known."""
+        self._tell()
+
     # -- what is told
 
     def _in_focus(self, client: int) -> Window | None:

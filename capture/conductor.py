@@ -355,6 +355,8 @@ class Conductor:
         self._binder.plan(None)
         self._arm_frame()
         self._desktop.stop()
+        if self.clipboard is not None:
+            self.clipboard.end()
         self.stopped_ms = self._now_ms()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -10,9 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from tests.transport.test_reading import KEY, Writer, minutes
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
@@ -99,10 +102,26 @@ def test_something_is_run_and_what_is_not_is_still_in_a_document() -> None:
         assert any(re.match(pattern, line) for line in lines), f"no document has it any more: {pattern}"
 
 
-def test_blocks_of_python_compile() -> None:
+def test_blocks_of_python_run_and_print_what_a_recording_holds(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (tmp_path / "archive-keys").mkdir()
+    (tmp_path / "archive-keys" / "archive.key").write_text(KEY.to_text())
+    list(minutes(Writer(archive, zero_ns=time.time_ns()), 3))
     found = 0
     for path in DOCUMENTS:
         for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
-            compile(block, path.name, "exec")
+            here = block.replace("libreoffice-*", "geany")  # the application of these recordings
+            done = subprocess.run(
+                [sys.executable, "-c", here],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert done.returncode == 0, f"{path.name}: {done.stderr}"
+            assert "click" in done.stdout
+            assert "(48, 64, 4)" in done.stdout
             found += 1
     assert found
