@@ -22,7 +22,6 @@ from capture import effects, learned, log, memory
 from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
-from capture.clipboard import Clipboard, Source
 from capture.commands import Commands
 from capture.conditions import Conditions
 from capture.conductor import Conductor
@@ -32,7 +31,6 @@ from capture.forgetting import Forgetting, take_note
 from capture.gate import Gate
 from capture.governor import Governor
 from capture.journal import Journal
-from capture.labels import Copies
 from capture.ladder import Upload
 from capture.life import Carried, Life
 from capture.metrics import Metrics
@@ -43,12 +41,11 @@ from capture.parts import broker_of, desktop_of, milliseconds, open_stores, thin
 from capture.policy import Policy
 from capture.recorder import Recorder, RecorderLimits
 from capture.review.pruner import Pruner
-from capture.semantics import Semantics
 from capture.shutter import Shutter
 from capture.sources import clock
 from capture.steering import Steering
 from capture.steward import Steward
-from capture.surroundings import AgentSurroundings
+from capture.surroundings import AgentSurroundings, semantics_of
 from codec.screen import Effort
 
 if TYPE_CHECKING:
@@ -193,25 +190,16 @@ class Agent:
             activity=lambda active: self.steering.activity(active),
             changed=self._controlled,
         )
-        self.semantics = self._semantics()
+        self.semantics = semantics_of(
+            config.semantics,
+            home.label_key(),
+            AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor),
+        )
         self.steward = Steward.of(self)
         self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), learned.read(self.home.learned))
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
         self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
         self._take_over(self.carried)
-
-    def _semantics(self) -> Semantics | None:
-        """Return what tells of choices and elements, where the configuration wants it."""
-        if not self.config.semantics.enabled:
-            return None
-        around = AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor)
-        section, key = self.config.semantics, self.home.label_key()
-        semantics = Semantics(around, labels=section.labels, key=key)
-        self.conductor.semantics = semantics
-        self.policy.site_of = semantics.site_of
-        if section.clipboard is not Copies.OFF and isinstance(self.desktop, Source):
-            self.conductor.clipboard = Clipboard(around, self.desktop, detail=section.clipboard, key=key)
-        return semantics
 
     def _owned_thread(self, name: str) -> ThreadPoolExecutor:
         thread = ThreadPoolExecutor(1, thread_name_prefix=name)

@@ -1,4 +1,4 @@
-"""Shell: what semantics and clipboard need of the agent: its gate, its policy, its clock; no decisions of its own."""
+"""Shell: what semantics and clipboard need of the agent: its gate, its policy, its clock."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from capture.clipboard import Clipboard, Source
+from capture.labels import Copies
 from capture.policy import is_browser
+from capture.semantics import Semantics
 from codec.model import Scalar
 
 if TYPE_CHECKING:
     from capture.conductor import Conductor
+    from capture.config import SemanticsSection
     from capture.gate import Gate
     from capture.policy import Policy
     from capture.sources.desktop import Desktop
@@ -29,12 +33,12 @@ class AgentSurroundings:
     """
 
     def __init__(self, desktop: Desktop | PortableDesktop, *, gate: Gate, policy: Policy, conductor: Conductor) -> None:
-        self._desktop, self._gate, self._policy, self._conductor = desktop, gate, policy, conductor
+        self.desktop, self.policy, self.conductor, self._gate = desktop, policy, conductor, gate
 
     def row(self, kind: str, fields: Mapping[str, Scalar], *, lasting: bool = False) -> bool:
         """Pass a row on through the gate."""
         passed = self._gate.row(self.now_ms(), kind, fields, words=WORDS, lasting=lasting)
-        self._conductor.counts["rows"] += passed
+        self.conductor.counts["rows"] += passed
         return passed
 
     def forget(self, kind: str) -> None:
@@ -51,26 +55,26 @@ class AgentSurroundings:
 
     def focused(self) -> Window | None:
         """The window in focus."""
-        return self._conductor.window
+        return self.conductor.window
 
     def shows_sites(self, window: Window) -> bool:
         """Whether a window is judged by its site, and could be recorded if that is allowed."""
-        if not is_browser(window.app) or self._policy.blocked():
+        if not is_browser(window.app) or self.policy.blocked():
             return False
         app, title = window.app.lower(), window.title.lower()
-        return any(self._policy.decide(app, title, site).value.events for site in self._policy.rules.sites)
+        return any(self.policy.decide(app, title, site).value.events for site in self.policy.rules.sites)
 
     def judge_again(self) -> None:
         """Judge the window in focus anew: its site is known now."""
-        self._conductor.judge_again()
+        self.conductor.judge_again()
 
     def secret(self, active: bool) -> None:
         """A field for a secret has the focus, or has it no more."""
-        self._conductor.secret(active)
+        self.conductor.secret(active)
 
     def flush(self) -> None:
         """Have all input until now told."""
-        self._desktop.flush()
+        self.desktop.flush()
 
     def now_ms(self) -> int:
         """The source clock."""
@@ -78,4 +82,23 @@ class AgentSurroundings:
 
     def at_ms(self, mono_ns: int) -> int:
         """The source clock at a reading of the monotonic clock."""
-        return self._desktop.server_ms(mono_ns)
+        return self.desktop.server_ms(mono_ns)
+
+
+def semantics_of(section: SemanticsSection, key: bytes, around: AgentSurroundings) -> Semantics | None:
+    """Make what tells of choices, elements and the clipboard as the configuration wants it, and let the agent's parts know it.
+
+    Args:
+        section: of the configuration. key: of digests. around: the agent.
+
+    Returns:
+        What is to be started; None: nothing is wanted.
+    """
+    if not section.enabled:
+        return None
+    semantics = Semantics(around, labels=section.labels, key=key)
+    around.conductor.semantics = semantics
+    around.policy.site_of = semantics.site_of
+    if section.clipboard is not Copies.OFF and isinstance(around.desktop, Source):
+        around.conductor.clipboard = Clipboard(around, around.desktop, detail=section.clipboard, key=key)
+    return semantics
