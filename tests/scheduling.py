@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 ALONE = {
     "tests/integration/test_staying_in_charge.py::"
     "test_a_pause_takes_effect_within_100_ms_for_all_sources_and_marks_the_stream": "a promise in milliseconds",
+    "tests/integration/test_transport_kill.py::"
+    "test_no_closed_chunk_is_lost_or_doubled_when_processes_are_killed[iotcore-5-2]": "how much is sent again is judged: "
+    "that grows with the time that an answer takes",
     "tests/integration/test_x11_capture.py::"
     "test_all_injected_events_are_told_in_order_with_exact_positions_and_times": "up to 8000 events a second: who is not "
     "woken in time loses some",
+    "tests/integration/test_x11_capture.py::"
+    "test_events_that_nobody_listens_to_are_told_by_flush": "the X server's own times, without waiting for its answers",
     "tests/test_packages.py::"
     "test_it_says_nothing_and_is_quick_when_everything_is_there": "what it takes is measured once",
     "tests/transport/test_spool.py::"
     "test_ten_gigabytes_open_in_two_seconds_and_little_memory": "what it takes is measured once",
 }
-"""Tests that others beside them would disturb, by their ids (without parameters), and why."""
+"""Tests that others beside them would disturb, by their ids (with parameters, if it is one of several), and why."""
 LONG_FIRST = ("tests/integration/", "tests/benches/", "tests/fuzz/", "tests/transport/")
 """Folders whose files take long: begun last, they would let one worker work while the others have ended."""
 _LAST = "what is to be alone"
@@ -71,7 +76,7 @@ class FilesThenAlone(LoadScopeScheduling):
 
 def is_alone(nodeid: str) -> bool:
     """Tell whether a test is to have the machine for itself."""
-    return nodeid.partition("[")[0] in ALONE
+    return nodeid in ALONE or nodeid.partition("[")[0] in ALONE
 
 
 def rank(nodeid: str) -> int:
