@@ -56,8 +56,9 @@ def test_files_stay_whole_and_what_is_to_be_alone_is(tmp_path: Path) -> None:
             TESTS.replace("test_alone", "test_also_beside").replace('"alone"', f'"test_{file}"')
         )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    workers = ["-p", "xdist", "-n", "3", "--basetemp", str(tmp_path / "temporary")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", "3", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers],
         cwd=tmp_path,
         env={
             **environment,
