@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# How many run tests at the same time; auto: two for each core, but not many (tests/conftest.py).
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-short soak fuzz golden format clean
@@ -24,7 +26,7 @@ demo: $(VENV)/.installed  ## Record a desktop for a minute, send it, archive it,
 
 test: $(VENV)/.installed  ## Run all tests (installs Xvfb, mosquitto, ... when it may)
 	@deploy/packages test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 check: $(VENV)/.installed  ## ruff and mypy --strict
 	@$(BIN)/ruff check .

@@ -18,6 +18,7 @@ import pytest
 from dbus_fast import Variant
 
 from capture.sources.dbus import Bus
+from tests.processes import end
 
 MOCK = "org.freedesktop.DBus.Mock"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -96,8 +97,7 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.terminate()
-        process.wait()
+        end(process)
 
 
 def _answers(path: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.buses import SYSTEM_PYTHON
+from tests.processes import end
 from tests.x11_display import need
 
 NOWHERE = "unix:path=/nonexistent/bus"
@@ -116,8 +117,7 @@ def network_manager() -> Iterator[Callable[..., None]]:
         try:
             yield within
         finally:
-            daemon.terminate()
-            daemon.wait()
+            end(daemon)
 
 
 def may_make_namespaces() -> bool:

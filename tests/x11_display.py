@@ -33,12 +33,27 @@ def wait_until(true: Callable[[], object], *, within_s: float = 10.0) -> None:
 
 @contextlib.contextmanager
 def x_server(
-    *options: str, screen: str = "1280x800x24", wrapped: list[subprocess.Popen[bytes]] | None = None
+    *options: str,
+    screen: str = "1280x800x24",
+    name: str | None = None,
+    wrapped: list[subprocess.Popen[bytes]] | None = None,
 ) -> Iterator[str]:
-    """Run Xvfb and yield its display (":87"). Its process is appended to `wrapped`."""
+    """Run Xvfb and yield its display (":87"): `name`, else one that is free. Its process is appended to `wrapped`."""
     need("Xvfb")
     reading, writing = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", screen, "-noreset", "-nolisten", "tcp", *options]
+    command = [
+        "Xvfb",
+        *([name] if name else []),
+        "-displayfd",
+        str(writing),
+        "-screen",
+        "0",
+        screen,
+        "-noreset",
+        "-nolisten",
+        "tcp",
+        *options,
+    ]
     server = subprocess.Popen(command, pass_fds=(writing,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.close(writing)
     try:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.processes import end
 from tests.x11_display import need
 
 CONFIG = """\
@@ -37,7 +38,6 @@ Section "Screen"
   EndSubSection
 EndSection
 """
-ENDS_S = 10.0
 
 
 @contextlib.contextmanager
@@ -60,12 +60,7 @@ def xorg_server(folder: Path, *, screen: str = "1024x768") -> Iterator[str]:
             pytest.skip("Xorg with the dummy driver does not start here (xserver-xorg-video-dummy, and root)")
         yield f":{number}"
     finally:
-        server.terminate()
-        try:
-            server.wait(ENDS_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        end(server)
 
 
 def xrandr(display: str, *arguments: str) -> str:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
-import io
 import os
 import re
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-from capture.cli import main
-from tests.integration.stack import COMMAND, ROOT, Processes, free_port, wait_for
+from tests.command import run_here
+from tests.integration.stack import COMMAND, ROOT, Processes, wait_for
+from tests.places import free_port
 from transport.broker import find_mosquitto
 
 DEPLOY = ROOT / "deploy"
@@ -77,27 +75,13 @@ class Fleet:
     def run(
         self, *words: str, home: Path | None = None, check: bool = True, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command of modicum to its end, in this process: a start of Python takes longer than most of them do.
+        """Run one command of modicum to its end, in this process.
 
         Args:
             words: the command. home: of the device whose command it is. check: it has to succeed. stdin: what it reads.
         """
         environment = self.environment | ({"MODICUM_HOME": str(home)} if home is not None else {})
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        with (
-            mock.patch.dict(os.environ, environment, clear=True),
-            mock.patch.object(sys, "argv", ["modicum", *words]),
-            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-        done = subprocess.CompletedProcess([*words], code, out.getvalue(), err.getvalue())
-        assert not check or code == 0, f"modicum {' '.join(words)}: {done.stdout}\n{done.stderr}"
-        return done
+        return run_here(words, environment, check=check, stdin=stdin)
 
     def start_broker(self) -> None:
         """Start mosquitto, and wait until it listens."""

@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 
 from capture.control import ask
 from capture.errors import NotRunning
+from tests.command import run_here
+from tests.places import free_port
+from tests.processes import end
 from tests.x11_display import await_manager, need, x_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,13 +37,6 @@ def wait_for(probe: Callable[[], Found | None], what: str, *, seconds: float = 6
             return value
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Processes:
@@ -66,15 +62,7 @@ class Processes:
 
     def end(self) -> None:
         """End what still runs."""
-        for process in reversed(self._running):
-            if process.poll() is None:
-                process.terminate()
-        for process in reversed(self._running):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(*reversed(self._running))
 
 
 @contextlib.contextmanager
@@ -119,7 +107,7 @@ class Stack:
         self.broker: subprocess.Popen[bytes] | None = None
         self.collector: subprocess.Popen[bytes] | None = None
         self.agent: subprocess.Popen[bytes] | None = None
-        self.run("keys", "archive", "--out", str(folder / "keys"))
+        self.set_up("keys", "archive", "--out", str(folder / "keys"))
         self.enrol()
 
     @property
@@ -128,7 +116,7 @@ class Stack:
         return self.folder / "keys" / "archive.key"
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one command of modicum to its end."""
+        """Run one command of modicum to its end, as a process of its own."""
         done = subprocess.run(
             [*COMMAND, *words],
             env=self.environment,
@@ -141,18 +129,22 @@ class Stack:
         assert not check or done.returncode == 0, f"modicum {' '.join(words)}: {done.stdout}\n{done.stderr}"
         return done
 
+    def set_up(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command that only prepares what a test is about."""
+        return run_here(words, self.environment, check=check)
+
     def enrol(self) -> None:
         """Have the archive let the agent's device in, by hand."""
         request = self.folder / "request.txt"
-        self.run("enrol", "--request", str(request))
-        self.run("keys", "accept", str(request), "--devices", str(self.archive / ".devices"))
+        self.set_up("enrol", "--request", str(request))
+        self.set_up("keys", "accept", str(request), "--devices", str(self.archive / ".devices"))
 
     def configure(self, text: str) -> None:
         """Write the configuration and accept its notice, as the scripted person."""
         self.config.write_text(text)
-        shown = self.run("consent", "--config", str(self.config), check=False)
+        shown = self.set_up("consent", "--config", str(self.config), check=False)
         digest = shown.stdout.rsplit("SHA-256 of this notice: ", 1)[1].split()[0]
-        self.run("consent", "--config", str(self.config), "--accept", digest)
+        self.set_up("consent", "--config", str(self.config), "--accept", digest)
 
     def start_broker(self) -> None:
         """Start the embedded broker on our port."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from capture.errors import ConfigError
 from capture.keyfiles import write_private
 from tests.agents import RUN
 from tests.looks import Lab, a_chunk, becomes, lab
+from tests.places import free_port
 from tests.real_daemons import NOWHERE
 from tests.transport.kit import mosquitto
 from tests.transport.test_mqtt import Authority, tls_config
@@ -118,9 +118,7 @@ async def tries(lab: Lab, log: Path) -> bool:
 @contextlib.contextmanager
 def elsewhere(folder: Path, server: str) -> Iterator[int]:
     """Run mosquitto on another address of the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.2", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port("127.0.0.2")
     program = find_mosquitto()
     if program is None:
         pytest.skip("mosquitto is not installed")

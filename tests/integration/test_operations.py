@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.fleet import listens
-from tests.integration.stack import ROOT, Processes, free_port, wait_for
+from tests.integration.stack import ROOT, Processes, wait_for
+from tests.places import free_port
 from transport.broker import SBIN, find_mosquitto
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]

@@ -34,6 +34,7 @@ from codec.seal import ArchivePrivateKey
 from tests.buses import MOCK, appears, emit, mock, need_mocks, private_bus, set_properties
 from tests.integration.stack import Processes, Stack, display, wait_for
 from tests.integration.test_flow import PURPOSE, active_title, flushed
+from tests.places import free_display
 from tests.real_daemons import NOWHERE
 from tests.shifted_clocks import Clocks
 from tests.sources.test_tray import panel
@@ -454,7 +455,7 @@ def test_a_restarted_x_server_is_recorded_by_the_next_start(tmp_path: Path) -> N
     (tmp_path / "home").mkdir()
     servers: list[subprocess.Popen[bytes]] = []
     with contextlib.ExitStack() as on:
-        name = on.enter_context(x_server(screen="800x600x24", wrapped=servers))
+        name = on.enter_context(x_server(screen="800x600x24", name=free_display(), wrapped=servers))
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "DISPLAY": name, "LC_ALL": "C.UTF-8",
             "NO_AT_BRIDGE": "1", "DBUS_SESSION_BUS_ADDRESS": NOWHERE, "DBUS_SYSTEM_BUS_ADDRESS": NOWHERE,

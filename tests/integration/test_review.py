@@ -21,7 +21,8 @@ from capture.review.bounds import Bounds
 from capture.review.copies import Copies
 from codec.model import Row
 from tests.integration.page_checks import check_accessibility
-from tests.integration.stack import COMMAND, Stack, display, free_port, wait_for
+from tests.integration.stack import COMMAND, Stack, display, wait_for
+from tests.places import free_port
 from tests.x11_display import need
 from transport.folder import Folder
 from transport.fs import RealFiles

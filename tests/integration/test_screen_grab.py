@@ -13,6 +13,7 @@ import xcffib.xproto as xp
 
 from capture.errors import CaptureError, NoDisplay
 from capture.sources.screen import Grabber, changed
+from tests.places import free_display
 from tests.x11_display import need, x_server
 
 pytestmark = pytest.mark.x11
@@ -83,7 +84,7 @@ def test_without_a_display_it_says_so() -> None:
 
 def test_a_server_that_went_away_is_an_error_of_ours() -> None:
     servers: list[subprocess.Popen[bytes]] = []
-    with x_server(wrapped=servers) as display:
+    with x_server(name=free_display(), wrapped=servers) as display:
         grabber = Grabber(display)
         grabber.grab()
         servers[0].kill()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from capture.control import ask
-from tests.integration.stack import Stack, display, free_port, wait_for
+from tests.integration.stack import Stack, display, wait_for
+from tests.places import free_port
 from tests.x11_display import need
 
 pytestmark = [pytest.mark.x11, pytest.mark.broker]

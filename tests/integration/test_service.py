@@ -18,6 +18,7 @@ from capture.service import systemd_unit
 from tests.capture.test_service import FACTS
 from tests.integration.stack import COMMAND, ROOT, Stack, wait_for
 from tests.integration.user_manager import UserManager, user_manager
+from tests.places import free_display
 from tests.x11_display import need
 from tests.x11_injector import Injector
 
@@ -45,18 +46,17 @@ class XServer:
 
     def __init__(self) -> None:
         need("Xvfb", "xterm")
-        self.name = ""
+        self.name = free_display()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        number = [self.name] if self.name else []
         self._process = subprocess.Popen(
-            ["Xvfb", *number, "-displayfd", "1", "-screen", "0", "800x600x24", "-noreset", "-nolisten", "tcp"],
+            ["Xvfb", self.name, "-displayfd", "1", "-screen", "0", "800x600x24", "-noreset", "-nolisten", "tcp"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         assert self._process.stdout is not None
-        self.name = f":{self._process.stdout.readline().decode().strip()}"
+        assert self._process.stdout.readline().decode().strip() == self.name[1:]
 
     def end(self) -> None:
         assert self._process is not None

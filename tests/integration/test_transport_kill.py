@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.stack import free_port
+from tests.places import free_port
 from transport import broker as embedded_broker
 from transport.archive import FolderStore
 from transport.fs import RealFiles

@@ -291,15 +291,26 @@ async def test_without_a_window_manager_the_focus_follows_the_pointer(bare: str)
             injector.close()
 
 
+async def still(seen: Seen) -> None:
+    """Return when nothing was drawn for a second: new windows may take a while, on a machine with other things to do."""
+    for _ in range(10):
+        seen.damages.clear()
+        await asyncio.sleep(1.0)
+        if not seen.damages:
+            return
+    pytest.fail("the screen never becomes still")
+
+
 async def test_damage_is_told_once_a_hold_and_never_on_a_still_screen(desk: str) -> None:
     async with watching(desk, damage_hold_s=0.2) as (desktop, seen):
-        await asyncio.sleep(1.0)
-        seen.damages.clear()
+        await still(seen)
         await asyncio.sleep(1.0)
         assert seen.damages == []
         with client(desk, "xterm", "-e", "sh", "-c", "while :; do date +%N; sleep 0.01; done"):
+            began = time.monotonic()
             await asyncio.sleep(2.0)
-            assert 4 <= len(seen.damages) <= 11
+            await until(lambda: len(seen.damages) >= 4)
+            assert len(seen.damages) <= 1 + (time.monotonic() - began) / 0.2
             desktop.set_damage_hold(None)
             await asyncio.sleep(0.3)
             seen.damages.clear()

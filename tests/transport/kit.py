@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from codec import errors
 from codec.model import ChunkId
+from tests.places import free_port
 from transport.broker import find_mosquitto
 from transport.limits import Lease, Link, Refusal
 
@@ -108,9 +109,7 @@ def mosquitto(folder: Path, config: str = "allow_anonymous true\n") -> Iterator[
     program = find_mosquitto()
     if program is None:
         pytest.skip("mosquitto is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     file = folder / "mosquitto.conf"
     if "listener" not in config:
         config = f"listener {port} 127.0.0.1\n{config}"
@@ -236,11 +235,7 @@ def nats(folder: Path) -> Iterator[int]:
     program = shutil.which("nats-server", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     if program is None:
         pytest.skip("nats-server is not installed")
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
+    ports = free_port(), free_port()
     file = folder / "nats.conf"
     file.write_text(
         f'server_name: one\nlisten: "127.0.0.1:{ports[0]}"\nmax_payload: 8MB\njetstream {{ store_dir: "{folder}/js" }}\n'

@@ -449,6 +449,7 @@ async def test_a_refused_chunk_is_given_up_with_its_reason(scene: Scene, code: N
     await scene.collect(check=lambda device, chunk: code if chunk == scene.chunks[bad] else None)
     scene.publish()
     await scene.emptied()
+    await until(lambda: bool(scene.gaps))  # told after the spool has been emptied
     assert [(gap.chunk_id, gap.reason) for gap in scene.gaps] == [
         (bad, f"refused: {code.name.lower().replace('_', ' ')}")
     ]
@@ -575,6 +576,7 @@ async def test_a_chunk_that_rots_in_the_spool_is_a_loss_and_the_rest_goes_on(sce
     await scene.collect()
     scene.publish()
     await scene.emptied()
+    await until(lambda: bool(scene.gaps))
     assert [(gap.chunk_id, gap.reason) for gap in scene.gaps] == [(rotten, "damaged")]
     assert list(scene.archive.iterate()) == [sound]
 

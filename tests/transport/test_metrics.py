@@ -17,6 +17,7 @@ import pytest
 
 from benches import transport_roles
 from codec.tombstone import sign_tombstone
+from tests.places import free_port
 from tests.transport.kit import mosquitto
 from transport.errors import TransportError
 from transport.intake import CollectorEvent
@@ -24,14 +25,6 @@ from transport.messages import up_topic
 from transport.metrics import CollectorMetrics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def scrape(port: int) -> dict[str, float]:
