@@ -119,8 +119,7 @@ class ScreenEncoder:
             raise RuntimeError("add() after finish()")
         segment = self._segment_of(frame)
         before, after, raster = segment.before, segment.after, segment.raster
-        tl.load(frame.pixels, after)
-        numbers = tl.changed(before, after)
+        numbers = tl.renew(frame.pixels, before, after)
         fresh = segment.number == len(self._heads)
         if not len(numbers) and not fresh:
             return False
