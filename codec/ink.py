@@ -80,9 +80,10 @@ class Ink:
     def _close_piece(self) -> None:
         if not self._loose:
             return
-        columns = np.concatenate(self._loose).transpose(0, 2, 1)
+        columns = np.empty((self._loose_tiles, TILE_PX, TILE_PX), np.uint32)
+        np.concatenate([tiles.transpose(0, 2, 1) for tiles in self._loose], out=columns)
         self.held_bytes -= len(columns) * 128
-        self._pieces.append(self._squeeze.compress(np.ascontiguousarray(columns).tobytes()))
+        self._pieces.append(self._squeeze.compress(columns.data))
         self.held_bytes += len(self._pieces[-1])
         self._loose, self._loose_tiles = [], 0
 
