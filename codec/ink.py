@@ -80,9 +80,10 @@ class Ink:
     def _close_piece(self) -> None:
         if not self._loose:
             return
-        columns = np.concatenate(self._loose).transpose(0, 2, 1)
+        columns = np.empty((self._loose_tiles, TILE_PX, TILE_PX), np.uint32)
+        np.concatenate([tiles.transpose(0, 2, 1) for tiles in self._loose], out=columns)
         self.held_bytes -= len(columns) * 128
-        self._pieces.append(self._squeeze.compress(np.ascontiguousarray(columns).tobytes()))
+        self._pieces.append(self._squeeze.compress(columns.data))
         self.held_bytes += len(self._pieces[-1])
         self._loose, self._loose_tiles = [], 0
 
@@ -134,31 +135,34 @@ def _palette(
     chosen = ranked[:ESCAPE]
     if not tolerance or len(ranked) <= ESCAPE:
         return chosen, (chosen, np.arange(len(chosen), dtype=np.uint8))
-    channels = ranked[:MAX_MERGED_COLOURS].view(np.uint8).reshape(-1, 4)[:, :3].astype(np.int16)
-    index = np.full(len(channels), ESCAPE, np.uint8)
-    picked: list[int] = []
-    for place in range(len(channels)):
-        if len(picked) == ESCAPE:
-            break
-        if index[place] != ESCAPE:
-            continue
-        rare = np.arange(place, len(channels)) if place >= EXACT_COLOURS else np.array([place])
-        near = rare[(np.abs(channels[rare] - channels[place]) <= tolerance).all(axis=1) & (index[rare] == ESCAPE)]
-        index[near] = len(picked)
-        picked.append(place)
+    channels = ranked[:MAX_MERGED_COLOURS].view(np.uint8).reshape(-1, 4)[:, :3].astype(np.int16).T.copy()
+    index = np.full(channels.shape[1], ESCAPE, np.uint8)
+    picked = list(range(EXACT_COLOURS))
+    index[:EXACT_COLOURS] = picked
+    free = np.arange(EXACT_COLOURS, len(index))
+    while len(free) and len(picked) < ESCAPE:
+        near = _distance(channels[:, free], channels[:, free[:1]]) <= tolerance
+        index[free[near]] = len(picked)
+        picked.append(int(free[0]))
+        free = free[~near]
     # What no later pick took may lie near one of the exact colours, or nearer to another pick than to its own.
     chosen = ranked[picked]
-    palette = channels[picked].T.copy()
-    later = np.arange(min(EXACT_COLOURS, len(channels)), len(channels))
-    for start in range(0, len(later), 2048):
-        some = later[start : start + 2048]
-        # Channel by channel: over an axis of three a maximum takes ten times as long.
-        blue, green, red = (np.abs(channels[some, n, None] - palette[n]) for n in range(3))
-        distance = np.maximum(np.maximum(blue, green), red)
+    palette = channels[:, picked]
+    for start in range(EXACT_COLOURS, len(index), 2048):
+        some = np.arange(start, min(start + 2048, len(index)))
+        distance = _distance(channels[:, some, None], palette[:, None])
         best = distance.argmin(axis=1)
         index[some] = np.where(distance[np.arange(len(some)), best] <= tolerance, best, ESCAPE)
     kept = index != ESCAPE
-    return chosen, (ranked[: len(channels)][kept], index[kept])
+    return chosen, (ranked[: len(index)][kept], index[kept])
+
+
+def _distance(one: npt.NDArray[np.int16], other: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """Return by how much colours (channel first) differ in the channel that differs most."""
+    # Channel by channel: over an axis of three a maximum takes ten times as long.
+    blue, green, red = (np.abs(a - b) for a, b in zip(one, other, strict=True))
+    distance: npt.NDArray[np.int16] = np.maximum(np.maximum(blue, green), red)
+    return distance
 
 
 class InkReader:

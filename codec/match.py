@@ -7,10 +7,12 @@ drew them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
-from codec.tiles import TILE_PX, Numbers, Picture, Raster, Tiles, windows
+from codec.tiles import STRIP_PX, TILE_PX, Numbers, Picture, Raster, Tiles, windows
 
 CACHE_TILES = 1 << 14
 """How many tiles are remembered (16 MiB in a decoder)."""
@@ -38,22 +40,36 @@ REACH_PX = 14
 FACTORS = tuple(np.uint64(0x9E3779B97F4A7C15 * (2 * n + 1) & (1 << 64) - 1) for n in range(1, len(SAMPLES) + 2))
 
 
-def corners(picture: Picture) -> npt.NDArray[np.int64]:
-    """Return the positions (row * width + column) of a picture's corners.
+def strips(raster: Raster, numbers: Numbers) -> Iterator[tuple[int, int, int, int]]:
+    """Yield rectangles around tiles (top, bottom, left, right; px), one a strip of the picture.
+
+    Args:
+        numbers: of the tiles, one or more, in order.
+    """
+    top, left = raster.corners(numbers)
+    starts = np.flatnonzero(np.diff(top // STRIP_PX, prepend=-1))
+    tops, bottoms = top[starts], top[np.append(starts[1:], len(top)) - 1] + TILE_PX
+    lefts, rights = np.minimum.reduceat(left, starts), np.maximum.reduceat(left, starts) + TILE_PX
+    yield from zip(tops.tolist(), bottoms.tolist(), lefts.tolist(), rights.tolist(), strict=True)
+
+
+def corners(picture: Picture, raster: Raster, numbers: Numbers) -> npt.NDArray[np.int64]:
+    """Return the positions (row * width + column) of a picture's corners in tiles, and in what lies between them.
 
     A corner is a pixel that differs from its left and its upper neighbour: content decides, not position, so a thing
     that moved shows the same ones.
     """
     height_px, width_px = picture.shape
-    if height_px <= REACH_PX + 1 or width_px <= REACH_PX + 1:
-        return np.empty(0, np.int64)
-    flat = picture.reshape(-1)
-    first, last = width_px + 1, (height_px - REACH_PX) * width_px - REACH_PX  # wrapping to the next row is harmless
-    inner = flat[first:last]
-    edge = inner != flat[first - 1 : last - 1]
-    edge &= inner != flat[first - width_px : last - width_px]
-    position: npt.NDArray[np.int64] = np.flatnonzero(edge) + first
-    return position
+    found = []
+    for top, bottom, left, right in strips(raster, numbers):
+        rows = slice(max(top, 1), min(bottom, height_px - REACH_PX))
+        columns = slice(max(left, 1), min(right, width_px - REACH_PX))
+        inner = picture[rows, columns]
+        edge = inner != picture[rows, columns.start - 1 : columns.stop - 1]
+        edge &= inner != picture[rows.start - 1 : rows.stop - 1, columns]
+        row, column = np.divmod(np.flatnonzero(edge), edge.shape[1])
+        found.append((row + rows.start) * width_px + column + columns.start)
+    return np.concatenate(found)
 
 
 def hashes(
@@ -73,13 +89,13 @@ def hashes(
     return value, position
 
 
-def offsets(before: Picture, after: Picture) -> list[tuple[int, int]]:
+def offsets(before: Picture, after: Picture, raster: Raster, numbers: Numbers) -> list[tuple[int, int]]:
     """Return the moves (dx, dy) from a place in `after` to where its content lay in `before`, likeliest first.
 
     Args:
-        before, after: the same cut-out of two pictures, contiguous.
+        before, after: two pictures. numbers: the tiles, in order, that are looked at in both.
     """
-    old_at, new_at = corners(before), corners(after)
+    old_at, new_at = corners(before, raster, numbers), corners(after, raster, numbers)
     thin = max(0, (max(len(old_at), len(new_at)) // ENOUGH_CORNERS).bit_length())
     old, old_at = hashes(before, old_at, thin)
     new, new_at = hashes(after, new_at, thin)
@@ -126,10 +142,9 @@ def moves(
     if count < MIN_TILES:
         return found, dx, dy
     top, left = raster.corners(numbers)
-    cut = (slice(int(top.min()), int(top.max()) + TILE_PX), slice(int(left.min()), int(left.max()) + TILE_PX))
     height_px, width_px = before.shape
     everywhere = windows(before)
-    for across, down in offsets(np.ascontiguousarray(before[cut]), np.ascontiguousarray(after[cut])):
+    for across, down in offsets(before, after, raster, numbers):
         inside = ~found & (top + down >= 0) & (top + down <= height_px - TILE_PX)
         inside &= (left + across >= 0) & (left + across <= width_px - TILE_PX)
         maybe = np.flatnonzero(inside)

@@ -119,8 +119,7 @@ class ScreenEncoder:
             raise RuntimeError("add() after finish()")
         segment = self._segment_of(frame)
         before, after, raster = segment.before, segment.after, segment.raster
-        tl.load(frame.pixels, after)
-        numbers = tl.changed(before, after)
+        numbers = tl.renew(frame.pixels, before, after)
         fresh = segment.number == len(self._heads)
         if not len(numbers) and not fresh:
             return False
@@ -206,15 +205,17 @@ class ScreenEncoder:
                 new.append(n)
             else:
                 twins.append(n)
-        fresh = drawn[new]
-        photo = tl.is_photo(tiles[fresh], raster, numbers[fresh])
-        op.set(numbers[fresh[~photo]], Kind.INK)
-        op.set(numbers[fresh[photo]], Kind.PHOTO)
-        self._ink.add(tiles[fresh[~photo]])
+        fresh = numbers[drawn[new]]
+        looks = tiles[drawn[new]]
+        photo = tl.is_photo(looks, raster, fresh)
+        op.set(fresh, Kind.INK)
         if photo.any():
+            op.set(fresh[photo], Kind.PHOTO)
             if not len(segment.photos):
                 self._photographed.append(segment)
-            segment.photos.add(numbers[fresh[photo]], tiles[fresh[photo]])
+            segment.photos.add(fresh[photo], looks[photo])
+            looks = looks[~photo]
+        self._ink.add(looks)
 
         number_of = {}
         for n in sorted([*unknown[moved].tolist(), *new]):

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from codec.errors import Corrupt, TooLarge, Unsupported
 from codec.packed import Cursor, pack, varint, zigzag
 from codec.tiles import Numbers
+from codec.varint import pack_varints
+from codec.varint import zigzag as zigzags
 
 VERSION = 1
 MAX_SIDE_PX = 16384
@@ -111,20 +113,19 @@ class ScriptWriter:
             starts, ends = starts[:-1], ends[:-1]
         frames += varint(segment) + varint(zigzag(elapsed_ms)) + varint(len(starts))
         self._frame_count += 1
-        kinds += kind[starts].tobytes()
-        for length in (ends - starts).tolist():
-            lengths += varint(length)
-        for run, start, number, end in zip(
-            kind[starts].tolist(), starts.tolist(), value[starts].tolist(), ends.tolist(), strict=True
-        ):
-            if run == Kind.FILL:
-                fills += number.to_bytes(3, "little")
-            elif run == Kind.COPY:
-                down = number & 0xFFFFFFFF
-                copies += varint(zigzag(number >> 32)) + varint(zigzag(down - (down >> 31 << 32)))
-            elif run == Kind.RECALL:
-                recalls += varint(zigzag(number + start - self._expected))
-                self._expected = number + end
+        run, number = kind[starts], value[starts]
+        kinds += run.tobytes()
+        lengths += pack_varints((ends - starts).view(np.uint64))
+        colours = number[run == Kind.FILL].astype("<u4").view(np.uint8)
+        fills += colours.reshape(-1, 4)[:, :3].tobytes()
+        moves = number[run == Kind.COPY]
+        across, down = moves >> 32, moves.astype(np.int32).astype(np.int64)
+        copies += pack_varints(zigzags(np.stack((across, down), axis=1).reshape(-1)))
+        recalled = run == Kind.RECALL
+        firsts, after = (number[recalled] + edge[recalled] for edge in (starts, ends))
+        expected = np.concatenate((np.array([self._expected], np.int64), after))
+        recalls += pack_varints(zigzags(firsts - expected[:-1]))
+        self._expected = int(expected[-1])
 
     def finish(self, *, preset: int) -> bytes:
         """Return the script as a packed block."""

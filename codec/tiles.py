@@ -16,6 +16,9 @@ TILE_PX = 16
 """Measured with 8, 16, 32 and 64: smaller costs more commands, taller breaks the repeats that the ink coder lives
 on."""
 
+STRIP_PX = 4 * TILE_PX
+"""Height of the strips in which pictures are looked through."""
+
 OPAQUE = np.uint32(0xFF000000)
 
 Picture = npt.NDArray[np.uint32]
@@ -62,32 +65,36 @@ class Raster:
         return row * TILE_PX, column * TILE_PX
 
 
-def load(pixels: npt.NDArray[np.uint8], picture: Picture) -> None:
+def renew(pixels: npt.NDArray[np.uint8], before: Picture, after: Picture) -> Numbers:
     """Copy a frame into a picture of its raster, made opaque; the padding stays.
+
+    Both is done strip by strip, so that what was just written is compared while the processor still holds it, and nothing
+    is allocated that is larger than a strip.
 
     Args:
         pixels: uint8 BGRA (H, W, 4), of any strides.
-        picture: written.
+        before: the picture before it. after: written.
+
+    Returns:
+        The numbers of the tiles in which the two pictures differ.
     """
     height_px, width_px = pixels.shape[:2]
     packed = np.ascontiguousarray(pixels).reshape(height_px, width_px * 4).view(np.uint32)
-    np.bitwise_or(packed, OPAQUE, out=picture[:height_px, :width_px])
+    differ = []
+    for top in range(0, len(after), STRIP_PX):
+        old, new, part = (one[top : top + STRIP_PX] for one in (before, after, packed))
+        np.bitwise_or(part, OPAQUE, out=new[: len(part), :width_px])
+        differs = old.view(np.uint64) != new.view(np.uint64)
+        eights = differs.view(np.uint64)  # one word per tile and row: 8 comparisons of 2 pixels
+        differ.append(np.bitwise_or.reduce(eights.reshape(-1, TILE_PX, eights.shape[1]), axis=1))
+    numbers: Numbers = np.flatnonzero(np.concatenate(differ))
+    return numbers
 
 
 def unload(picture: Picture, raster: Raster) -> npt.NDArray[np.uint8]:
     """Return a picture's frame: a new uint8 BGRA array (H, W, 4) without the padding."""
     cut = picture[: raster.height_px, : raster.width_px].copy()
     return cut.view(np.uint8).reshape(raster.height_px, raster.width_px, 4)
-
-
-def changed(before: Picture, after: Picture) -> Numbers:
-    """Return the numbers of the tiles in which two pictures of one size differ."""
-    height_px, width_px = before.shape
-    differs = before.view(np.uint64) != after.view(np.uint64)
-    eights = differs.view(np.uint64)  # one word per tile and row: 8 comparisons of 2 pixels
-    rows = eights.reshape(height_px // TILE_PX, TILE_PX, width_px // TILE_PX)
-    numbers: Numbers = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))
-    return numbers
 
 
 def by_tile(picture: Picture) -> npt.NDArray[np.uint32]:

@@ -40,7 +40,8 @@ FULLY_OPAQUE = 0xFFFFFFFF
 class WindowTree:
     """Asks one server about its windows.
 
-    State: the window whose title is watched; the stacking as last asked for, and the windows that tell of changes to it.
+    State: the window whose title is watched; the stacking as last asked for, the windows that tell of changes to it, and
+    their properties until they tell that one of these changed.
 
     Args:
         core, shape: the requests of xcffib's core protocol and of its SHAPE extension.
@@ -74,6 +75,7 @@ class WindowTree:
         self.watched = NONE
         self._kept: list[Window] | None = None
         self._telling: set[int] = set()
+        self._traits: dict[int, Traits] = {}
         traits = ("_NET_WM_NAME", "_NET_WM_PID", "_NET_WM_WINDOW_OPACITY", "WM_CLIENT_LEADER")
         self._decisive = {WM_CLASS, WM_NAME, WM_TRANSIENT_FOR, atoms["_NET_CLIENT_LIST_STACKING"]}
         self._decisive |= {atoms[name] for name in traits}
@@ -170,11 +172,12 @@ class WindowTree:
     def heed(self, event: Any) -> None:
         """Take in an event: the stacking as last asked for may no longer hold. The root's own SubstructureNotify is needed."""
         match event:
-            case xp.PropertyNotifyEvent() if event.atom not in self._decisive:
-                pass
+            case xp.PropertyNotifyEvent():
+                if event.atom in self._decisive:
+                    self._traits.pop(event.window, None)
+                    self._kept = None
             case (
-                xp.PropertyNotifyEvent()
-                | xp.MapNotifyEvent()
+                xp.MapNotifyEvent()
                 | xp.UnmapNotifyEvent()
                 | xp.ConfigureNotifyEvent()
                 | xp.CirculateNotifyEvent()
@@ -185,6 +188,7 @@ class WindowTree:
                 self._kept = None
             case xp.DestroyNotifyEvent():
                 self._telling.discard(event.window)  # its id may become another's
+                self._traits.pop(event.window, None)
                 self._kept = None
 
     def stack(self) -> list[Window] | None:
@@ -211,7 +215,8 @@ class WindowTree:
         }
         self._let_tell({*listed, *visible})
         places = [(w, self._core.GetGeometry(w), self._shape.QueryExtents(w)) for w in visible]
-        traits_of = {own: self._ask_traits(own) for own in (client_of.get(window, window) for window in visible)}
+        owns = {client_of.get(window, window) for window in visible}
+        traits_of = {own: self._ask_traits(own) for own in owns - self._traits.keys()}
         frames = {w: self._ask_property(w, self._atoms["_NET_WM_WINDOW_OPACITY"]) for w in visible if w in client_of}
         children = []
         for window, geometry_cookie, extents_cookie in places:
@@ -230,7 +235,8 @@ class WindowTree:
                     opaque=geometry.depth < ALPHA_DEPTH and not extents.bounding_shaped,
                 )
             )
-        traits = {window: answer() for window, answer in traits_of.items()}
+        self._traits |= {window: answer() for window, answer in traits_of.items()}
+        traits = {window: self._traits[window] for window in owns}
         traits |= {frame: Traits(translucent=_is_translucent(self._bytes_of(asked))) for frame, asked in frames.items()}
         if list(self._core.QueryTree(self._root).reply().children) != order:
             return None
@@ -245,6 +251,7 @@ class WindowTree:
         for window in self._telling - told - {self.watched}:
             self._select(window, 0)
         self._telling = told
+        self._traits = {window: traits for window, traits in self._traits.items() if window in told}
 
     def _select(self, window: int, mask: int) -> None:
         self._core.ChangeWindowAttributes(window, EVENT_MASK, [mask])

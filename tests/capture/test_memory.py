@@ -1,4 +1,4 @@
-"""The heap gives back what an encoder took for a moment."""
+"""The heap keeps what every frame takes anew, and gives back what an encoder took for a moment."""
 
 from __future__ import annotations
 
@@ -47,3 +47,30 @@ def test_what_threads_took_for_a_moment_is_given_back() -> None:
     }
     assert grown["small"] < 8_000, grown
     assert grown["default"] > 4 * grown["small"], "without it there is nothing to mend: this test shows nothing"
+
+
+FRAMES = """
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from capture import memory
+
+assert memory.keep_small()
+
+def frame():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    picture = bytearray(1920 * 1080 * 4)
+    worked_out = [bytearray(300_000) for _ in range(4)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+thread = ThreadPoolExecutor(1)
+first, *later = [thread.submit(frame).result() for _ in range(6)]
+print(first, max(later))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_a_frame_takes_no_fresh_pages_where_the_one_before_it_was() -> None:
+    said = subprocess.run([sys.executable, "-c", FRAMES], capture_output=True, text=True, check=True).stdout
+    first, later = map(int, said.split())
+    assert first > 2000, "a picture has more pages than that: what is counted is something else"
+    assert later < 100

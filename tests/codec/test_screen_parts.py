@@ -13,7 +13,7 @@ from codec import tiles as tl
 from codec.canvas import Photos, from_yuv, to_yuv
 from codec.errors import Corrupt, TooLarge, Truncated
 from codec.ink import Ink, InkReader
-from codec.match import Memory, Shelf, moves
+from codec.match import REACH_PX, Memory, Shelf, corners, moves
 from codec.packed import Cursor, pack, unzigzag, varint, zigzag
 from codec.script import Kind, Op, ScriptWriter, read_script
 from codec.video import Bitstream
@@ -104,6 +104,42 @@ def test_a_moved_picture_is_found_at_its_offset(dx: int, dy: int) -> None:
     inside = (top + dy >= 0) & (top + dy <= 224) & (left + dx >= 0) & (left + dx <= 304)
     assert found[inside].mean() > 0.95
     assert set(zip(across[found].tolist(), down[found].tolist(), strict=True)) == {(dx, dy)}
+
+
+def test_a_corner_is_looked_for_only_where_tiles_are() -> None:
+    raster = tl.Raster(160, 320)
+    picture = np.random.default_rng(6).integers(0, 9, (320, 160), dtype=np.uint32) | tl.OPAQUE
+    row, column = np.divmod(corners(picture, raster, np.array([11, 12, 21, 125])), 160)
+    in_first = (row >= 16) & (row < 48) & (column >= 16) & (column < 48)  # around the tiles 11, 12 and 21
+    in_second = (row >= 192) & (row < 208) & (column >= 80) & (column < 96)
+    assert (in_first | in_second).all()
+    across = picture[16:48, 16:48] != picture[16:48, 15:47]
+    down = picture[16:48, 16:48] != picture[15:47, 16:48]
+    assert in_first.sum() == (across & down).sum()
+    assert in_second.any()
+
+
+def test_what_lies_at_a_pictures_edge_has_corners_only_within_reach() -> None:
+    raster = tl.Raster(48, 48)
+    picture = np.random.default_rng(7).integers(0, 9, (48, 48), dtype=np.uint32) | tl.OPAQUE
+    row, column = np.divmod(corners(picture, raster, np.arange(raster.tile_count)), 48)
+    assert len(row)
+    assert row.min() == column.min() == 1
+    assert row.max() == column.max() == 48 - REACH_PX - 1
+
+
+def test_two_things_that_moved_apart_are_both_found() -> None:
+    rng = np.random.default_rng(8)
+    raster = tl.Raster(320, 400)
+    before = raster.blank()
+    upper, lower = (rng.integers(0, 2, (60, 100), dtype=np.uint32) * 0xFFFFFF | tl.OPAQUE for _ in range(2))
+    after = before.copy()
+    before[40:100, 20:120], after[32:92, 20:120] = upper, upper
+    before[320:380, 150:250], after[320:380, 157:257] = lower, lower
+    numbers = tl.renew(tl.unload(after, raster), before, after)
+    found, across, down = moves(before, after, raster, numbers, tl.gather(after, raster, numbers))
+    assert set(zip(across[found].tolist(), down[found].tolist(), strict=True)) >= {(0, 8), (-7, 0)}
+    assert found.mean() > 0.8
 
 
 @given(st.integers(0, 2**32 - 1))

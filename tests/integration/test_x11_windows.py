@@ -35,7 +35,7 @@ class Application:
     def step(self) -> None:
         """Do one thing to one window, and wait until the server has done it."""
         steps = ["create", *["move", "restack", "map", "unmap", "title", "old_title", "name", "opacity"] * 2]
-        steps += ["owner", "leader", "pid", "form", "destroy", "menu", "into"]
+        steps += ["owner", "leader", "pid", "form", "destroy", "again", "menu", "into"]
         what = self.random.choice(steps) if len(self.windows) > 2 else "create"
         window = self.random.choice(self.windows) if self.windows else 0
         self.done.append(f"{what} {window:#x}")
@@ -43,7 +43,15 @@ class Application:
         self.core.GetInputFocus().reply()
 
     def create(self, _: int, *, override: bool = False) -> None:
-        window, pick = self.connection.generate_id(), self.random.randrange
+        self._create(self.connection.generate_id(), override)
+
+    def again(self, window: int) -> None:
+        """A window's id becomes another's."""
+        self.destroy(window)
+        self._create(window, override=False)
+
+    def _create(self, window: int, override: bool) -> None:
+        pick = self.random.randrange
         place = (pick(300), pick(300), 20 + pick(200), 20 + pick(200), 0)
         self.core.CreateWindow(0, window, self.root, *place, xproto.WindowClass.InputOutput, 0,
                                xproto.CW.OverrideRedirect, [int(override)])  # fmt: skip
