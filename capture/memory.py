@@ -1,9 +1,9 @@
 """Source: the C library's heap: keep it small for a process that seldom needs much, for a moment.
 
 Encoding a chunk takes some tens of megabytes for a second. Left alone, glibc keeps them: a heap per thread, and, once a
-large block was freed, a threshold below which blocks of that size come from the heap and stay there. Here very large blocks
-go back to the system when they are freed, all threads share few heaps, which keep no more free than a frame needs, and what
-lies free inside them is returned on request.
+large block was freed, a threshold below which blocks of that size come from the heap and stay there. Here large blocks go
+back to the system when they are freed, all threads share one heap, which keeps no more free than what is worked out from a
+frame, and what lies free inside it is returned on request.
 
 Guarantees: nothing where the C library is another one (musl, macOS, Windows): then memory is as the system keeps it.
 """
@@ -17,16 +17,15 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """mallopt(3)."""
 
-LARGE_BYTES = 10 << 20
-"""From here on a block is mapped on its own. What one frame takes for a moment (a picture of 8 MB, and what is worked out
-from it) is smaller: a fresh page costs 1 to 2 µs, and to take 5,000 of them anew doubled what a frame cost."""
+LARGE_BYTES = 4 << 20
+"""From here on a block is mapped on its own, and so are its pages each time, at 1 to 2 µs a page. What is worked out from a
+frame is smaller, and comes from the heap again and again; a picture of 8 MB is larger, and gone between two frames."""
 
-KEEP_FREE_BYTES = 10 << 20
-"""What may lie free at a heap's end before it is returned. The next frame takes it again; so this stays even when nothing is
-recorded, for `give_back` returns the end of the first heap only."""
+KEEP_FREE_BYTES = 3 << 20
+"""What may lie free at the heap's end before it is returned."""
 
-HEAPS = 2
-"""One for the loop, one for the threads that encode: they seldom work at the same time."""
+HEAPS = 1
+"""For all threads: they seldom work at the same time, and the end of a second one is never returned."""
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -177,7 +177,8 @@ class Desktop:
         """
         stacks: list[list[Window] | None] = []
         self._guarded(lambda server: stacks.append(server.stack() or server.stack()))
-        self._guarded(self._batch)  # the round trips took notices off the socket
+        # The round trips took notices off the socket, and had RECORD hand out what it held.
+        self._guarded(lambda server: self._batch(server, all_until_now=False))
         return stacks[0] if stacks else None
 
     def server_ms(self, mono_ns: int) -> int:
