@@ -61,7 +61,12 @@ def test_memory_descriptors_and_threads_stay_flat(tmp_path: Path) -> None:
     # The lowest of each half: what is taken for a moment is in neither.
     growth = min(one.rss_bytes for one in samples[half:]) - min(one.rss_bytes for one in samples[:half])
     hours = SOAK_S / 3600
-    print(f"{SOAK_S:.0f} s: {growth / 1024:+.0f} KiB, {samples[-1].threads} threads, {samples[-1].files} descriptors")
+    quarters = [samples[n * len(samples) // 4 : (n + 1) * len(samples) // 4] for n in range(4)]
+    lowest = ", ".join(f"{min(one.rss_bytes for one in part) / (1 << 20):.1f}" for part in quarters)
+    print(
+        f"{SOAK_S:.0f} s: {growth / 1024:+.0f} KiB from half to half (lowest of each quarter: {lowest} MiB), "
+        f"{samples[-1].threads} threads, {samples[-1].files} descriptors"
+    )
     assert growth <= NOISE_BYTES + GROWTH_BYTES_H * hours
     for name in ("threads", "files"):
         before, after = (max(getattr(one, name) for one in part) for part in (samples[:half], samples[half:]))
