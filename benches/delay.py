@@ -37,6 +37,8 @@ STRETCHES = 6
 """Half of them with the agent."""
 RATE_HZ = 40.0
 COME_S = 5.0
+LATE = 20
+"""After so many presses that did not come, something else is wrong: the bench ends."""
 START_S = 30.0
 WARM_UP_S = 3.0
 PRIORITY = -15
@@ -148,13 +150,15 @@ def wait() -> None:
 
 
 def stretch(display: Display, waiter: Waiter, rng: Random, count: int) -> list[float]:
-    """Inject `count` presses and return how long each took to come, ms."""
+    """Inject `count` presses over the waiting application and return how long each took to come, ms."""
     latencies = []
+    window = next(one for one in display.windows() if one.app == "Waiter")
+    display.activate(window.id)
     code, _ = display.find_key("a")
     for number in range(count):
         time.sleep(rng.expovariate(RATE_HZ))
         for _ in range(MOVES):
-            display.move(250 + rng.randrange(500), 200 + rng.randrange(300))
+            display.move(window.x + rng.randrange(window.width), window.y + rng.randrange(window.height))
         what, which = (display.button, 1) if number % 3 else (display.key, code)
         began_ns = time.monotonic_ns()
         what(which, down=True)
@@ -162,6 +166,10 @@ def stretch(display: Display, waiter: Waiter, rng: Random, count: int) -> list[f
         what(which, down=False)
         if came_ms is not None:
             latencies.append(came_ms - began_ns / 1e6)
+        elif number - len(latencies) >= LATE:
+            raise SystemExit(
+                f"{LATE} presses did not come to the waiting application: is another window in front of it?"
+            )
     return latencies
 
 

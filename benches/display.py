@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ import xcffib.xtest
 ANY = 0  # AnyPropertyType
 KEY_PRESS, KEY_RELEASE, BUTTON_PRESS, BUTTON_RELEASE, MOTION = 2, 3, 4, 5, 6
 CURRENT_TIME = 0
+CLIENT_MESSAGE = 33
 MANAGED_S = 0.5
+ACTIVE_S = 10.0
 
 KEYSYMS = {
     "Return": 0xFF0D,
@@ -138,6 +141,23 @@ class Display:
     def active(self) -> int:
         """Return the active window's id, 0 when there is none."""
         return next(iter(self._numbers(self._root, "_NET_ACTIVE_WINDOW")), 0)
+
+    def activate(self, window_id: int) -> None:
+        """Have the window manager put a window in front, with the focus; return when it has.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        message = struct.pack(
+            "=BBHII5I", CLIENT_MESSAGE, 32, 0, window_id, self._atom("_NET_ACTIVE_WINDOW"), 2, *[0] * 4
+        )
+        mask = xp.EventMask.SubstructureRedirect | xp.EventMask.SubstructureNotify
+        self._x.SendEvent(False, self._root, mask, message)
+        until = time.monotonic() + ACTIVE_S
+        while self.active() != window_id:
+            if time.monotonic() > until:
+                raise TimeoutError(f"the window manager does not activate window {window_id:#x}")
+            time.sleep(0.01)
 
     def pointer(self) -> tuple[int, int]:
         """Return the pointer's place in pixels of the root."""
