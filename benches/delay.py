@@ -260,7 +260,8 @@ def _accessibility(session: str) -> list[int]:
 
     found = []
     for process in psutil.process_iter(["name", "environ"]):
-        mine = (process.info["environ"] or {}).get("DBUS_SESSION_BUS_ADDRESS") == session
+        address = (process.info["environ"] or {}).get("DBUS_SESSION_BUS_ADDRESS", "")
+        mine = address.partition(",")[0] == session  # whom the bus started is told its guid, too
         if mine and process.info["name"].startswith(("at-spi", "dbus-daemon")):
             found.append(process.pid)
     return found
