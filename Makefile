@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# How many run tests at the same time; auto: two for each core, but not many (tests/conftest.py).
+# How many run tests at the same time; auto: one more than there are cores, but not many (tests/conftest.py).
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help

@@ -24,8 +24,8 @@ MOST_WORKERS = 6
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers for `-n auto`: two for each core, as they wait most of the time."""
-    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
+    """Return the number of workers for `-n auto`: one more than there are cores, as they wait most of the time."""
+    return min(MOST_WORKERS, 1 + len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(optionalhook=True)
