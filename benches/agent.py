@@ -10,6 +10,7 @@ is measured, with nothing recording first. `benches/README.md` says how to read 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--display", type=int, help="the display's number (default: a free one)")
     options = parser.parse_args(arguments)
+    # In the background a shell has Ctrl-C ignored, which what is started here would inherit: it could not be stopped by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = [run(Nothing(), options.seed, 0.0, options.display)]
     for name in options.peer or NAMES:
         recorder = make(name, options.peer_python)
