@@ -48,7 +48,6 @@ NEEDED = ("RECORD", "DAMAGE", "SYNC", "RANDR", "SHAPE")
 ATOMS = (*WindowTree.ATOMS, *Clipboard.ATOMS, "_MODICUM_CLOCK")
 RECORD_ALL_CLIENTS = 3  # present and future ones; device events need at least one client in the context
 RECORD_FROM_SERVER, RECORD_FROM_CLIENT = 0, 1  # categories of replies: events, requests (4 = start, 5 = end)
-REQUEST_BYTES = 24  # of a ConvertSelection
 
 _xcb: Any = xcffib
 """Half-typed: what we use of it is wrapped here in typed methods."""
@@ -265,17 +264,10 @@ class Server:
                 pieces.append(ffi.buffer(reply[0], 32 + 4 * header[1])[32:])
             elif category == RECORD_FROM_CLIENT:
                 requests = ffi.buffer(reply[0], 32 + 4 * header[1])[32:]
-                self._note_requests(requests, client=header[3], time_ms=header[4])
+                self._asked += [(header[4], header[3])] * self._clipboard.asks(requests)
             free(reply[0])
         self._recording.invalid()  # raises when the connection broke
         return b"".join(pieces)
-
-    def _note_requests(self, requests: bytes, *, client: int, time_ms: int) -> None:
-        self._asked += [
-            (time_ms, client)
-            for at in range(0, len(requests), REQUEST_BYTES)
-            if self._clipboard.asks(requests[at : at + REQUEST_BYTES])
-        ]
 
     def pastes(self) -> list[tuple[int, int]]:
         """Return who asked for what the clipboard holds, as `recorded` has seen until now: the server's time and the client."""

@@ -198,9 +198,10 @@ class Clipboard:
         asked = self._core.GetProperty(False, self._window, self._atoms["_MODICUM_CLIPBOARD"], ANY_TYPE, 0, words)
         return self._answered(asked)
 
-    def asks(self, request: bytes) -> bool:
-        """Tell whether a recorded request (CONVERT_SELECTION) asks for what the clipboard holds."""
-        if len(request) < _REQUEST.size:
-            return False
-        opcode, _, _, selection, target, _, _ = _REQUEST.unpack_from(request)
-        return opcode == CONVERT_SELECTION and selection == self._atoms["CLIPBOARD"] and target not in self._talk
+    def asks(self, requests: bytes) -> int:
+        """Return how many of recorded requests (CONVERT_SELECTION) ask for what the clipboard holds."""
+        whole = requests[: len(requests) // _REQUEST.size * _REQUEST.size]
+        return sum(
+            opcode == CONVERT_SELECTION and selection == self._atoms["CLIPBOARD"] and target not in self._talk
+            for opcode, _, _, selection, target, _, _ in _REQUEST.iter_unpack(whole)
+        )

@@ -21,6 +21,8 @@ from capture.sources.x11_clipboard import MAX_TARGETS
 from codec.actions import ActionKind
 from codec.model import Scalar
 from tests.integration.stack import Stack, display, wait_for
+from tests.integration.test_flow import flushed
+from tests.integration.test_x11_capture import until
 from tests.x11_display import need
 from tests.x11_owner import PIECE_BYTES, Owner
 from transport.reading import open_archive
@@ -103,15 +105,6 @@ class Scene:
         """Give an application the focus, and wait until that is known."""
         await owner.activate()
         await until(lambda: self.window is not None and self.window.id == owner.window)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Return when `true()` is; fail when it isn't in time."""
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("waited 20 s in vain")
 
 
 Play = Callable[[Scene, Owner, Owner], Awaitable[None]]
@@ -357,10 +350,7 @@ def test_copies_and_pastes_of_real_applications_reach_the_archive_joined_and_wit
             run(environment, "windowactivate", "--sync", editor)
             wait_for(lambda: (stack.status() or {})["state"] == "recording", "it to record again")
             press("ctrl+v")
-            stack.ask("flush")
-            wait_for(
-                lambda: chunks(stack, "waiting") == 0 < chunks(stack, "closed") <= len(stack.archived()), "the archive"
-            )
+            flushed(stack)
             stack.stop_agent()
         finally:
             stack.end()
@@ -378,10 +368,6 @@ def test_copies_and_pastes_of_real_applications_reach_the_archive_joined_and_wit
     )
     assert (from_elsewhere.kind, "since" in from_elsewhere.fields) == (ActionKind.PASTE, False)
     assert not any("digest" in one.fields for one in actions)
-
-
-def chunks(stack: Stack, which: str) -> int:
-    return int((stack.status() or {})["chunks"][which])
 
 
 def rows(stack: Stack) -> int:
