@@ -22,6 +22,7 @@ from codec.actions import ActionKind
 from codec.model import Scalar
 from tests.integration.stack import Stack, display, wait_for
 from tests.integration.test_flow import flushed
+from tests.integration.test_reload import text
 from tests.integration.test_x11_capture import until
 from tests.x11_display import need
 from tests.x11_owner import PIECE_BYTES, Owner
@@ -155,8 +156,8 @@ def test_a_copy_tells_its_application_types_and_size_and_never_reads_the_text(sc
 
 def test_equal_texts_have_equal_digests_and_a_paste_has_its_copys(screen: str) -> None:
     async def act(scene: Scene, editor: Owner, other: Owner) -> None:
-        for number, text in enumerate((b"one", b"two", b"one"), 1):
-            editor.copy(text)
+        for number, words in enumerate((b"one", b"two", b"one"), 1):
+            editor.copy(words)
             await scene.told(number)
         editor.paste()
         rows = await scene.told(4)
@@ -303,22 +304,6 @@ def test_what_an_application_pastes_of_its_own_is_known_by_the_shortcut(screen: 
     play(screen, act)
 
 
-CONFIG = """\
-[scope]
-allow = ["mousepad"]
-[capture]
-hold_back = "0 s"
-[screens]
-enabled = false
-[budget.metered]
-send = "all"
-[broker]
-port = {port}
-[archive]
-public_key = "{folder}/keys/archive.pub"
-"""
-
-
 def test_copies_and_pastes_of_real_applications_reach_the_archive_joined_and_without_what_they_were(
     tmp_path: Path,
 ) -> None:
@@ -326,7 +311,7 @@ def test_copies_and_pastes_of_real_applications_reach_the_archive_joined_and_wit
     with display(tmp_path, size="1280x800") as environment:
         stack = Stack(tmp_path, environment)
         try:
-            stack.configure(CONFIG.format(port=stack.port, folder=tmp_path))
+            stack.configure(text(stack, allow='"mousepad"') + "[screens]\nenabled = false\n")
             stack.start_broker()
             stack.start_collector()
             stack.processes.start("mousepad", ["mousepad", "--disable-server"], environment)
