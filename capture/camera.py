@@ -1,8 +1,9 @@
 """Shell: from "a frame is due" to an encoded screen section, with the policy's mask in between.
 
-Guarantees: no pixel reaches the encoder before it was masked for the windows that were visible when it was grabbed;
-where the stacking changed during the grab, or a window could not be identified, there is no frame (and a counter says
-so). Grabbing and encoding happen in one owned thread, and at most one frame is under way.
+Guarantees: a picture is masked strip by strip while it is grabbed, so that what must not be seen is never there whole, and
+reaches no encoder; where the windows, or what the policy says of them, changed during the grab, or a window could not be
+identified, there is no frame (and a counter says so). Grabbing and encoding happen in one owned thread, and at most one
+frame is under way.
 """
 
 from __future__ import annotations
@@ -10,30 +11,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from capture.errors import CaptureError
-from codec.model import Frame
-from codec.screen import Effort, ScreenEncoder
+from codec.screen import Effort, FrameWriter, ScreenEncoder
 
 if TYPE_CHECKING:
-    from capture.sources.windows import Window
+    import numpy as np
+    import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
+    from capture.mask import Mask
+    from capture.sources.windows import Window
 
 
 class Grabber(Protocol):
     """Takes pictures of the display (capture/sources/screen.py)."""
 
-    def grab(self) -> Pixels:
-        """Return uint8 BGRA (H, W, 4), the caller's own. Raises CaptureError when this grab failed."""
+    def strips(self, width_px: int, height_px: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """Grab a picture: uint8 BGRA (h, W, 4) from the top down. Raises CaptureError when this grab failed."""
 
     def reset(self) -> None:
         """Begin anew: the display's size changed."""
@@ -47,7 +45,6 @@ class Reel:
         t0_ms: source clock (ms) of the first frame, which the frames' times count from.
         duration_ms: from there to the last frame.
         frames: how many. raw_bytes: their pixels in memory.
-        cpu_ns: CPU time of comparing and encoding them so far.
         effort: the encoder's.
     """
 
@@ -57,25 +54,26 @@ class Reel:
     duration_ms: int = 0
     frames: int = 0
     raw_bytes: int = 0
-    cpu_ns: int = 0
 
-    def add(self, t_ms: int, pixels: Pixels) -> bool:
-        """Encode one frame; False when it shows nothing new."""
-        began_ns = time.thread_time_ns()
-        new = self.encoder.add(Frame(t_ms - self.t0_ms, pixels))
-        self.cpu_ns += time.thread_time_ns() - began_ns
+    def expose(self, mask: Mask, strips: Iterator[npt.NDArray[np.uint8]]) -> FrameWriter:
+        """Write a frame as it is grabbed; it is not part of the reel until `keep`."""
+        writer = self.encoder.write(mask.width_px, mask.height_px)
+        for strip in mask.over(strips):
+            writer.strip(strip)
+        return writer
+
+    def keep(self, t_ms: int, frame: FrameWriter) -> bool:
+        """Encode the frame that was exposed last; False when it shows nothing new."""
+        new = self.encoder.keep(frame, t_ms - self.t0_ms)
         if new:
             self.frames += 1
-            self.raw_bytes += pixels.nbytes
+            self.raw_bytes += frame.raw_bytes
             self.duration_ms = t_ms - self.t0_ms
         return new
 
     def develop(self) -> bytes:
         """Finish the encoding and return the screen section. This may take seconds: call it in a thread of its own."""
-        began_ns = time.thread_time_ns()
-        section = self.encoder.finish()
-        self.cpu_ns += time.thread_time_ns() - began_ns
-        return section
+        return self.encoder.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +97,8 @@ class Camera:
         grabber: the display's pictures.
         windows: the visible windows bottom to top, or None when that cannot be told for certain; called in the loop's
             thread before and after the grab.
-        mask: the policy: for these windows and this (width, height), True where a pixel must not be seen; None: no
-            frame.
+        mask: the policy: what must not be seen of these windows on a display of this width and height (px); None: no frame.
+            Called likewise.
         thread: the one owned thread.
     """
 
@@ -121,6 +119,7 @@ class Camera:
         self.effort = Effort.FAST
         self.refused: Counter[str] = Counter()
         self.frames = 0
+        self._size_px = (0, 0)
 
     async def take(self, t_ms: int) -> Taken | None:
         """Take one frame.
@@ -137,8 +136,14 @@ class Camera:
             if before is None:
                 self.refused["windows not identified"] += 1
                 return None
+            mask = self._mask(before, *self._size_px)
+            if mask is None:
+                self.refused["not allowed"] += 1
+                return None
+            reel = self.reel or Reel(t_ms, self.effort, ScreenEncoder(effort=self.effort))
+            strips = self._grabber.strips(*self._size_px)
             try:
-                pixels = await loop.run_in_executor(self._thread, self._grabber.grab)
+                frame = await loop.run_in_executor(self._thread, reel.expose, mask, strips)
                 ended_ns = time.monotonic_ns()
             except CaptureError:
                 self.refused["the grab failed"] += 1
@@ -146,26 +151,18 @@ class Camera:
             if self._windows() != before:
                 self.refused["windows moved during the grab"] += 1
                 return None
-            height, width = pixels.shape[:2]
-            mask = self._mask(before, width, height)
-            if mask is None:
+            if self._mask(before, *self._size_px) != mask:  # a field for a secret, a pause, a new site
                 self.refused["not allowed"] += 1
                 return None
-            new = await loop.run_in_executor(self._thread, self._store, t_ms, pixels, mask)
+            self.reel = reel
+            new = await loop.run_in_executor(self._thread, reel.keep, t_ms, frame)
             self.frames += new
-            reel = self.reel
-            return None if reel is None else Taken(new, reel.t0_ms + reel.duration_ms, ended_ns)
+            return Taken(new, reel.t0_ms + reel.duration_ms, ended_ns)
 
-    def _store(self, t_ms: int, pixels: Pixels, mask: Mask) -> bool:
-        # A pixel as one number: 0.2 ms a frame, where indexing its four bytes by the mask took 7.
-        np.copyto(pixels.view(np.uint32), np.uint32(0), where=mask[:, :, None])
-        if self.reel is None:
-            self.reel = Reel(t_ms, self.effort, ScreenEncoder(effort=self.effort))
-        return self.reel.add(t_ms, pixels)
-
-    async def resize(self) -> None:
-        """The display's size changed: grab anew from the next frame on."""
+    async def resize(self, width_px: int, height_px: int) -> None:
+        """The display has this size now: grab so from the next frame on."""
         async with self._lock:
+            self._size_px = width_px, height_px
             await asyncio.get_running_loop().run_in_executor(self._thread, self._grabber.reset)
 
     async def cut(self) -> Reel | None:

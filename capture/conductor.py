@@ -150,7 +150,7 @@ class Conductor:
         fields: dict[str, int | str] = {"w": width_px, "h": height_px, "monitors": len(monitors)}
         self._recorder.circumstance(t_ms, "display", fields)
         if self._camera is not None:
-            self._start(self._camera.resize())
+            self._start(self._camera.resize(width_px, height_px))
 
     def lost(self, reason: str) -> None:
         """The display went away: end, so that what is open is closed."""

@@ -15,14 +15,10 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from capture.decision import Decision
 from capture.denied import BROWSERS, DENIED, PRIVATE_TITLES
+from capture.mask import Mask, Patch
 from capture.sites import host_of, names
-
-Mask = npt.NDArray[np.bool_]
 
 MAX_REMEMBERED = 512
 """Verdicts kept by (app, title, site), so that a mask needs no pattern matching."""
@@ -243,13 +239,13 @@ class Policy:
             width, height: of the display, px.
 
         Returns:
-            bool (height, width), True = hide; or None: no picture may be taken, since a window is unknown, nothing may
-            be recorded, or nothing of it might be seen.
+            None: no picture may be taken, since a window is unknown, nothing may be recorded, or nothing of it might be
+            seen.
         """
         if self.secret or self.blocked() or width < 1 or height < 1:
             return None
         by_id = {window.id: window for window in windows}
-        hide = np.full((height, width), not self.rules.show_desktop, np.bool_)
+        patches = []
         shown = self.rules.show_desktop
         for window in windows:
             left, top = max(0, window.x), max(0, window.y)
@@ -260,12 +256,12 @@ class Policy:
             if judged is None:
                 return None
             if not judged.pixels:
-                hide[top:bottom, left:right] = True
+                patches.append(Patch(left, top, right, bottom, hide=True))
             elif window.opaque:
-                hide[top:bottom, left:right] = False
+                patches.append(Patch(left, top, right, bottom, hide=False))
                 shown = True
             # What shines through an allowed window stays as hidden, or as visible, as it was.
-        return hide if shown else None
+        return Mask(width, height, not self.rules.show_desktop, tuple(patches)) if shown else None
 
     def _judge_owned(self, window: Window, by_id: Mapping[int, Window]) -> Verdict | None:
         """Return the verdict on a window by itself and by all that it belongs to; None: it is not identified."""

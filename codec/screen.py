@@ -37,9 +37,11 @@ from codec.script import (
 )
 from codec.video import Bitstream
 
-__all__ = ["Effort", "ScreenEncoder", "decode_frames", "list_frames"]
+__all__ = ["Effort", "FrameWriter", "ScreenEncoder", "decode_frames", "list_frames"]
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from codec.tiles import Numbers, Picture, Raster, Tiles
 
 HELD_BYTES = 24 << 20
@@ -80,10 +82,53 @@ class _Segment:
         self.photos = Photos(self.raster)
 
 
+class FrameWriter:
+    """A frame that comes in strips. It is no part of the section until `ScreenEncoder.keep`; until then it may be dropped.
+
+    Made by `ScreenEncoder.write`.
+    """
+
+    def __init__(self, segment: _Segment, screen: int) -> None:
+        self._segment, self._screen = segment, screen
+        self._filled_px = 0
+        self._changed: list[Numbers] = []
+
+    def strip(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Take the next rows.
+
+        Args:
+            pixels: uint8 BGRA (h, W, 4), of any strides; h a multiple of TILE_PX but for the last strip. Not kept.
+
+        Raises:
+            Unsupported: it does not fit.
+        """
+        raster, top = self._segment.raster, self._filled_px
+        if pixels.ndim != 3 or pixels.shape[1:] != (raster.width_px, 4) or pixels.dtype != np.uint8:
+            raise Unsupported(f"a strip is uint8 BGRA of (h, {raster.width_px}, 4), not {pixels.dtype} {pixels.shape}")
+        bottom = top + len(pixels)
+        if top % tl.TILE_PX or not top < bottom <= raster.height_px:
+            raise Unsupported(f"rows {top} to {bottom} of a frame of {raster.height_px}: strips are of whole tiles")
+        rows = slice(top, -(-bottom // tl.TILE_PX) * tl.TILE_PX)
+        numbers = tl.renew(pixels, self._segment.before[rows], self._segment.after[rows])
+        self._changed.append(numbers + top // tl.TILE_PX * raster.columns)
+        self._filled_px = bottom
+
+    @property
+    def raw_bytes(self) -> int:
+        """The frame's pixels in memory, as BGRA."""
+        return 4 * self._segment.raster.width_px * self._segment.raster.height_px
+
+    def changed(self) -> tuple[_Segment, int, Numbers]:
+        """Return the frame's segment, its screen, and the tiles in which it differs from the one before."""
+        if self._filled_px != self._segment.raster.height_px:
+            raise ValueError(f"{self._filled_px} of {self._segment.raster.height_px} rows of the frame have come")
+        return self._segment, self._screen, np.concatenate(self._changed)
+
+
 class ScreenEncoder:
     """Takes frames one by one, gives one section.
 
-    `add` costs some milliseconds, `finish` some hundred: run both in an executor. Frames are read during `add` only.
+    A frame costs some milliseconds, `finish` some hundred: run both in an executor. Pixels are read when they are given.
     """
 
     def __init__(self, *, effort: Effort) -> None:
@@ -98,6 +143,7 @@ class ScreenEncoder:
         self._ink = Ink()
         self._photographed: list[_Segment] = []
         self._finished = False
+        self._writer: FrameWriter | None = None
 
     @property
     def pending_bytes(self) -> int:
@@ -108,29 +154,57 @@ class ScreenEncoder:
     def add(self, frame: Frame) -> bool:
         """Take a frame.
 
+        Returns, Raises:
+            as `keep` does; TooLarge, Unsupported: also as `write` does.
+        """
+        pixels = frame.pixels
+        if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8 or not pixels.size:
+            raise Unsupported(f"a frame is uint8 BGRA of (H, W, 4), not {pixels.dtype} {pixels.shape}")
+        height_px, width_px = pixels.shape[:2]
+        writer = self.write(width_px, height_px, screen=frame.screen)
+        writer.strip(pixels)
+        return self.keep(writer, frame.t_ms)
+
+    def write(self, width_px: int, height_px: int, *, screen: int = 0) -> FrameWriter:
+        """Begin a frame; one that was begun before and not kept is dropped by that.
+
+        Raises:
+            TooLarge: it, or all screens together, have more pixels than the format carries. Unsupported: it has no pixels,
+            or there is no such screen.
+        """
+        if self._finished:
+            raise RuntimeError("a frame after finish()")
+        self._writer = FrameWriter(self._segment_of(width_px, height_px, screen), screen)
+        return self._writer
+
+    def keep(self, writer: FrameWriter, t_ms: int) -> bool:
+        """Add the frame that has been written.
+
+        Args:
+            writer: from the last `write`, with all rows. t_ms: when the frame was grabbed.
+
         Returns:
             False when it shows what the one before of its screen showed: then nothing is stored.
 
         Raises:
-            TooLarge: it, or all screens together, have more pixels than the format carries, or the section has its most
-            frames. Unsupported: it is no picture: not uint8 (H, W, 4) with H, W >= 1.
+            TooLarge: the section has its most frames. ValueError: rows are missing, or another frame was begun since.
         """
-        if self._finished:
-            raise RuntimeError("add() after finish()")
-        segment = self._segment_of(frame)
+        if writer is not self._writer:
+            raise ValueError("another frame was begun since")
+        segment, screen, numbers = writer.changed()
+        self._writer = None
         before, after, raster = segment.before, segment.after, segment.raster
-        numbers = tl.renew(frame.pixels, before, after)
         fresh = segment.number == len(self._heads)
         if not len(numbers) and not fresh:
             return False
         if self._frame_count >= MAX_FRAMES:
             raise TooLarge("the number of frames in a section", actual=self._frame_count + 1, limit=MAX_FRAMES)
         if fresh:
-            self._heads.append((frame.screen, raster.width_px, raster.height_px))
-            self._current[frame.screen] = segment
+            self._heads.append((screen, raster.width_px, raster.height_px))
+            self._current[screen] = segment
         op = self._explain(segment, numbers, tl.gather(after, raster, numbers))
-        self._script.add(segment.number, frame.t_ms - self._latest_ms, op)
-        self._latest_ms = frame.t_ms
+        self._script.add(segment.number, t_ms - self._latest_ms, op)
+        self._latest_ms = t_ms
         self._frame_count += 1
         segment.before, segment.after = after, before
         held = self._ink.held_bytes + sum(one.photos.held_bytes for one in self._photographed)
@@ -140,7 +214,7 @@ class ScreenEncoder:
 
     def finish(self) -> bytes:
         """Return the section; b"" when no frame was taken. The encoder is used up."""
-        self._finished = True
+        self._finished, self._writer = True, None
         if not self._frame_count:
             return b""
         self._current.clear()  # the pictures, before the memory that encoding takes
@@ -150,21 +224,19 @@ class ScreenEncoder:
         head.append(varint(len(self._batches)))
         return b"".join(head + self._batches)
 
-    def _segment_of(self, frame: Frame) -> _Segment:
-        pixels = frame.pixels
-        if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8 or not pixels.size:
-            raise Unsupported(f"a frame is uint8 BGRA of (H, W, 4), not {pixels.dtype} {pixels.shape}")
-        if not 0 <= frame.screen <= MAX_SCREEN:
-            raise Unsupported(f"screen {frame.screen}: screens count from 0 to {MAX_SCREEN}")
-        height_px, width_px = pixels.shape[:2]
+    def _segment_of(self, width_px: int, height_px: int, screen: int) -> _Segment:
+        if not 0 <= screen <= MAX_SCREEN:
+            raise Unsupported(f"screen {screen}: screens count from 0 to {MAX_SCREEN}")
+        if min(width_px, height_px) < 1:
+            raise Unsupported(f"a frame of {width_px} x {height_px} pixels")
         check_size(width_px, height_px)
         raster = tl.Raster(width_px, height_px)
-        segment = self._current.get(frame.screen)
+        segment = self._current.get(screen)
         if segment is not None and segment.raster == raster:
             return segment
         if len(self._heads) >= MAX_SEGMENTS:
             raise TooLarge("the number of display sizes in a section", actual=len(self._heads) + 1, limit=MAX_SEGMENTS)
-        others = sum(one.before.size for screen, one in self._current.items() if screen != frame.screen)
+        others = sum(one.before.size for number, one in self._current.items() if number != screen)
         blank = raster.blank()
         if others + blank.size > MAX_LIVE_PIXELS:
             raise TooLarge("the pixels of all screens", actual=others + blank.size, limit=MAX_LIVE_PIXELS)

@@ -23,6 +23,7 @@ from capture.camera import Reel
 from capture.consent import notice
 from capture.keyfiles import write_private
 from capture.ladder import Rung, Upload
+from capture.mask import Mask
 from capture.sources.network import Network
 from capture.sources.power import Power
 from capture.sources.usage import Usage
@@ -156,7 +157,8 @@ async def is_the_reel_closed_at_100_kb(lab: Lab) -> object:
     while reel.encoder.pending_bytes < 100_000:
         number += 1
         pixels = noise.integers(0, 255, (240, 320, 4), np.uint8)
-        reel.add(began_ms + number, pixels)
+        frame = reel.expose(Mask(320, 240, hide=False, patches=()), iter([pixels]))
+        reel.keep(began_ms + number, frame)
         assert number < 100
     agent.chunker.check()
     return await becomes(lambda: agent.camera.reel is not reel, within_s=2)

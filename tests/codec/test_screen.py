@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.errors import CodecError, Truncated
+from codec.errors import CodecError, Truncated, Unsupported
 from codec.model import Frame
 from codec.screen import Effort, ScreenEncoder, decode_frames, list_frames
 
@@ -51,6 +51,48 @@ def test_sizes_and_screens_may_change_within_a_section(effort: Effort) -> None:
     assert encoder.add(Frame(4, picture(80, 48, 5), 1))
     decoded = [(frame.t_ms, frame.screen, frame.pixels.shape) for frame in decode_frames(encoder.finish())]
     assert decoded == [(0, 0, (48, 64, 4)), (1, 1, (48, 80, 4)), (3, 0, (64, 48, 4)), (4, 1, (48, 80, 4))]
+
+
+@pytest.mark.parametrize(("width_px", "height_px", "cuts"), [(101, 70, (16, 64)), (64, 48, (16, 32)), (5, 7, ())])
+def test_a_frame_that_comes_in_strips_is_the_frame(width_px: int, height_px: int, cuts: tuple[int, ...]) -> None:
+    frames = [Frame(t_ms, picture(width_px, height_px, seed)) for seed, t_ms in enumerate((0, 5, 9))]
+    whole, cut = ScreenEncoder(effort=Effort.FAST), ScreenEncoder(effort=Effort.FAST)
+    for frame in frames:
+        whole.add(frame)
+        writer = cut.write(width_px, height_px)
+        for strip in np.split(frame.pixels, cuts):
+            writer.strip(strip)
+        assert cut.keep(writer, frame.t_ms)
+    assert cut.finish() == whole.finish()
+
+
+def test_a_frame_that_is_not_kept_leaves_no_trace() -> None:
+    frames = [Frame(t_ms, picture(64, 48, seed)) for seed, t_ms in enumerate((0, 5, 9))]
+    plain, dropping = ScreenEncoder(effort=Effort.FAST), ScreenEncoder(effort=Effort.FAST)
+    for frame in frames:
+        plain.add(frame)
+        dropped = dropping.write(64, 48)
+        dropped.strip(picture(64, 48, 77)[:32])
+        dropping.add(frame)
+        with pytest.raises(ValueError, match="another frame was begun"):
+            dropping.keep(dropped, 3)
+    assert dropping.finish() == plain.finish()
+
+
+def test_strips_that_do_not_make_a_frame_are_refused() -> None:
+    encoder = ScreenEncoder(effort=Effort.FAST)
+    for pixels in (np.zeros((16, 65, 4), np.uint8), np.zeros((16, 64, 4), np.uint16), np.zeros((49, 64, 4), np.uint8)):
+        with pytest.raises(Unsupported):
+            encoder.write(64, 48).strip(pixels)
+    writer = encoder.write(64, 48)
+    writer.strip(np.zeros((10, 64, 4), np.uint8))
+    with pytest.raises(ValueError, match="10 of 48 rows"):
+        encoder.keep(writer, 0)
+    with pytest.raises(Unsupported, match="whole tiles"):
+        writer.strip(np.zeros((38, 64, 4), np.uint8))
+    for size in ((0, 5), (5, 0)):
+        with pytest.raises(Unsupported):
+            encoder.write(*size)
 
 
 def test_nothing_in_gives_nothing_out() -> None:
