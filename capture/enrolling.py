@@ -247,7 +247,8 @@ class Enrolling:
 
     def _remember(self, address: str, ca: Path | None) -> None:
         """Keep where the enrolment answers: the agent asks there when its certificate comes to its end."""
-        self._keep(self._home.enrolment.name, json.dumps({"address": address, "ca": str(ca or "")}).encode())
+        kept = {"address": address, "ca": str(ca.resolve()) if ca else ""}
+        self._keep(self._home.enrolment.name, json.dumps(kept).encode())
 
     def _remembered(self) -> tuple[str, Path | None]:
         if not self._home.enrolment.exists():

@@ -124,7 +124,7 @@ class Publishing:
                 broker,
                 request,
                 self._agent.ledger,
-                link=self._permit().link,
+                link=lambda: self._permit().link,
                 disk=self._disk,
                 clock_ns=clock.boot_ns,
                 reserved=begun,

@@ -30,6 +30,7 @@ from transport.enrolment import (
     topic_of,
 )
 from transport.errors import TransportError, Unavailable
+from transport.limits import Link
 from transport.mqtt import NO_SUBSCRIBER, Connection, Dialer
 from transport.tariff import Tariff
 from transport.wire import Path
@@ -37,7 +38,6 @@ from transport.wire import Path
 if TYPE_CHECKING:
     from transport.account import Disk, Ledger
     from transport.endpoint import Broker
-    from transport.limits import Link
 
 WAIT_S = 60.0
 AGAIN_S = 10.0
@@ -77,7 +77,7 @@ async def ask_within(
     request: bytes,
     ledger: Ledger,
     *,
-    link: Link,
+    link: Callable[[], Link],
     disk: Disk,
     clock_ns: Callable[[], int],
     reserved: Callable[[], None],
@@ -86,7 +86,8 @@ async def ask_within(
     """Send a request, once, inside the budget.
 
     Args:
-        broker, request: see `ask`. ledger: the budget. link: what it goes over. disk: runs the ledger's work.
+        broker, request: see `ask`. ledger: the budget. disk: runs the ledger's work.
+        link: returns what it goes over; OFFLINE, also meanwhile: nothing may be sent.
         clock_ns: the clock that the ledger was opened with. wait_s: for how long.
         reserved: called when the budget has granted it, and nothing was sent yet; what it raises ends it.
 
@@ -102,7 +103,7 @@ async def ask_within(
     account, dialer = Account(ledger, disk, clock_ns), Dialer(broker)
     tariff = Tariff(len(topic_of(request, "ask")), Path(tls=broker.tls is not None, ipv6=True), True, 0.0)
     bound = broker.connect_bound + tariff.chunk(len(request)) + wire.sent_bound(ANSWER_BYTES, tariff.path)
-    await account.reserve(bound, link=link, value=EVENTS_VALUE)
+    await account.reserve(bound, link=link(), value=EVENTS_VALUE)
     connection: Connection | None = None
     try:
         reserved()
@@ -134,13 +135,16 @@ async def _answer(broker: Broker, connection: Connection, request: bytes, *, aga
                         return message.payload
 
 
-async def _watch(account: Account, connection: Connection, tariff: Tariff, link: Link) -> None:
-    """Keep what is reserved ahead of the wire's count, or cut the connection."""
+async def _watch(account: Account, connection: Connection, tariff: Tariff, link: Callable[[], Link]) -> None:
+    """Keep what is reserved ahead of the wire's count; cut the connection when that, or sending at all, is not possible any more."""
     while (info := connection.tcp_info()) is not None:
+        if link() is Link.OFFLINE:
+            connection.abort("nothing may be sent any more")
+            return
         account.meter.observe(connection.wire_bytes() or 0, tariff.exposure(info))
         if account.meter.free < 0:
             try:
-                await account.extend(link=link, value=EVENTS_VALUE)
+                await account.extend(link=link(), value=EVENTS_VALUE)
             except TransportError:  # the budget admits no more, or its disk takes nothing
                 connection.abort("the reserved bytes are used up")
                 return

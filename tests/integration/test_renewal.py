@@ -123,6 +123,15 @@ async def test_where_nobody_answers_it_is_told_and_tried_again_later_and_charged
         assert not scene.told()
         assert (await certificate(agent.config, agent.home)).level is Level.OK
 
+        # What forbids to send forbids to renew.
+        assert agent.publishing.may_send()
+        agent.steward.exempt("bandwidth", None, "")
+        assert not agent.publishing.may_send()
+        agent.steward.end_exemption("bandwidth")
+        assert agent.publishing.may_send()
+        agent.home.consent_file.unlink()
+        assert not agent.publishing.may_send()
+
 
 async def test_after_months_asleep_it_gets_in_again_with_the_key_that_it_agreed_to(made: Fleet, display: str) -> None:
     scene = Scene(made, display, days=-100)

@@ -64,6 +64,7 @@ class Scene:
     def __init__(self, folder: pathlib.Path, port: int) -> None:
         self.broker = Broker("127.0.0.1", port, "")
         self.ledger = MemoryLedger()
+        self.link = Link.METERED
         self.begun = 0
         self.signer = DeviceSigningKey.generate()
         registry = Registry(RealFiles(), folder / "devices")
@@ -81,7 +82,7 @@ class Scene:
             self.begun += 1
 
         return await ask_within(
-            self.broker, request, self.ledger, link=Link.METERED, disk=disk, clock_ns=time.monotonic_ns, reserved=begun,
+            self.broker, request, self.ledger, link=lambda: self.link, disk=disk, clock_ns=time.monotonic_ns, reserved=begun,
             wait_s=wait_s,
         )  # fmt: skip
 
@@ -152,7 +153,7 @@ async def test_what_is_raised_before_it_leaves_costs_nothing(scene: Scene) -> No
     async with scene.desk() as desk:
         with pytest.raises(OSError, match="full"):
             await ask_within(
-                scene.broker, scene.request(), scene.ledger, link=Link.METERED, disk=disk, clock_ns=time.monotonic_ns,
+                scene.broker, scene.request(), scene.ledger, link=lambda: Link.METERED, disk=disk, clock_ns=time.monotonic_ns,
                 reserved=full,
             )  # fmt: skip
         assert (scene.ledger.spent, scene.ledger.open) == (0, {})
@@ -172,6 +173,16 @@ async def test_where_nobody_answers_it_is_said_and_what_it_cost_is_charged(scene
     with pytest.raises(Unavailable):
         await scene.ask(scene.request())
     assert (scene.ledger.open, scene.ledger.overdrawn) == ({}, 0)
+
+
+async def test_when_nothing_may_be_sent_any_more_it_is_cut(scene: Scene) -> None:
+    def forbid(request: bytes) -> list[bytes]:
+        scene.link = Link.OFFLINE
+        return []
+
+    async with scene.stranger(forbid):
+        with pytest.raises(Unavailable, match="nothing may be sent any more"):
+            await scene.ask(scene.request())
 
 
 async def test_it_is_asked_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +236,7 @@ async def test_more_is_reserved_as_it_comes_and_the_connection_is_cut_before_the
     account = Account(ledger, disk, time.monotonic_ns)
     await account.reserve(10_000, link=Link.METERED, value=200)
     tariff = Tariff(40, Path(ipv6=True), True, 0.0)
-    await asyncio.wait_for(_watch(account, wire, tariff, Link.METERED), 10)  # type: ignore[arg-type]
+    await asyncio.wait_for(_watch(account, wire, tariff, lambda: Link.METERED), 10)  # type: ignore[arg-type]
     assert "used up" in wire.ended
     assert limit_bytes - 10_000 < wire.received <= limit_bytes
     await account.close(wire, 0)  # type: ignore[arg-type]
