@@ -222,4 +222,6 @@ class Renewing:
         keep_attempts(self._home, Attempts(offered=renewed.offered))
         until = day(found.validity.ends_s)
         log.event("certificate renewed", until=until, wire_bytes=renewed.wire_bytes)
+        if renewed.offered:
+            log.event("offered", level=log.WARNING, reason=renewed.offered)
         self._note(until=until, wire_bytes=renewed.wire_bytes)

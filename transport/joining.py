@@ -136,7 +136,9 @@ async def _answer(broker: Broker, connection: Connection, request: bytes, *, aga
 
 
 async def _watch(account: Account, connection: Connection, tariff: Tariff, link: Callable[[], Link]) -> None:
-    """Keep what is reserved ahead of the wire's count; cut the connection when that, or sending at all, is not possible any more."""
+    """Keep what is reserved ahead of the wire's count, and hand over what it covers; cut the connection when that, or sending at
+    all, is not possible any more."""
+    connection.hold()
     while (info := connection.tcp_info()) is not None:
         if link() is Link.OFFLINE:
             connection.abort("nothing may be sent any more")
@@ -148,6 +150,7 @@ async def _watch(account: Account, connection: Connection, tariff: Tariff, link:
             except TransportError:  # the budget admits no more, or its disk takes nothing
                 connection.abort("the reserved bytes are used up")
                 return
+        connection.hand_over(tariff.affordable(account.meter.free))
         await asyncio.sleep(WATCH_STEP_S)
 
 

@@ -213,6 +213,7 @@ class Wire:
 
     def __init__(self, step_bytes: int) -> None:
         self.step_bytes, self.received, self.ended = step_bytes, 0, ""
+        self.held, self.handed = False, 0
 
     def tcp_info(self) -> TcpInfo | None:
         if self.ended:
@@ -222,6 +223,12 @@ class Wire:
 
     def wire_bytes(self) -> int:
         return self.received
+
+    def hold(self) -> None:
+        self.held = True
+
+    def hand_over(self, size_bytes: int) -> None:
+        self.handed = max(self.handed, size_bytes)
 
     def abort(self, reason: str) -> None:
         self.ended = reason
@@ -238,6 +245,8 @@ async def test_more_is_reserved_as_it_comes_and_the_connection_is_cut_before_the
     tariff = Tariff(40, Path(ipv6=True), True, 0.0)
     await asyncio.wait_for(_watch(account, wire, tariff, lambda: Link.METERED), 10)  # type: ignore[arg-type]
     assert "used up" in wire.ended
+    assert wire.held
+    assert wire.handed < limit_bytes
     assert limit_bytes - 10_000 < wire.received <= limit_bytes
     await account.close(wire, 0)  # type: ignore[arg-type]
     assert (ledger.spent, ledger.overdrawn) == (wire.received, 0)
