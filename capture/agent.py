@@ -411,6 +411,7 @@ class Agent:
             self.warnings["disk"] = f"what is recorded waits in memory: {error}"
 
     def sent(self, progress: Progress) -> None:
+        """Take where sending stands, as the publisher tells it."""
         self.steward.sent(progress.freed, progress.wire_bytes)
         if self.carried.sent:
             sums = {name: getattr(progress, name) + before for name, before in self.carried.sent.items()}

@@ -100,7 +100,6 @@ class Renewing:
         self._found: Credential | None = None
         self._used: Validity | None = None
         self._next_s = -math.inf
-        self._put_off_s = -math.inf
         self._waits = ""
 
     def wake(self) -> None:
@@ -112,8 +111,8 @@ class Renewing:
         while self._config.broker.cert:
             try:
                 wait_s = await self._look()
-            except (CaptureError, OSError) as error:
-                self._say(str(error))
+            except Exception as error:  # recording goes on, and so does sending while the broker lets us in
+                self._say(_why(error))
                 self._next_s, wait_s = math.inf, LOOK_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(wait_s, LOOK_S)):
@@ -204,13 +203,10 @@ class Renewing:
             renewed = await self._enrolment.renew(begun)
         except PutOff:
             raise
-        except Exception as error:
-            # Whatever it stumbled over: recording goes on, and so does sending while the broker lets us in.
-            explained = explain(error)
+        except Exception as error:  # as above
             if attempts is before:
                 begun()
-            why = explained[0] if explained else f"{type(error).__name__}: {error}"
-            keep_attempts(self._home, attempts.failed(why))
+            keep_attempts(self._home, attempts.failed(_why(error)))
             return
         self._succeeded(renewed, attempts)
 
@@ -225,3 +221,8 @@ class Renewing:
         if renewed.offered:
             log.event("offered", level=log.WARNING, reason=renewed.offered)
         self._note(until=until, wire_bytes=renewed.wire_bytes)
+
+
+def _why(error: Exception) -> str:
+    explained = explain(error)
+    return explained[0] if explained else f"{type(error).__name__}: {error}"

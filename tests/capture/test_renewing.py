@@ -55,6 +55,8 @@ class Scene:
 
     async def renew(self, begun: Callable[[], None]) -> Renewed:
         self.asked += 1
+        if self.asked > 50:
+            raise asyncio.CancelledError  # a loop: let the test fail, not hang
         if isinstance(self.error, PutOff):
             raise self.error
         begun()
@@ -198,10 +200,23 @@ async def test_a_disk_that_takes_no_account_of_it_lets_nothing_out(
     monkeypatch.setattr("capture.renewing.keep_attempts", full)
     before = scene.certificate
     async with scene.runs():
-        await until(lambda: "No space" in scene.warnings.get("certificate", ""))
+        await until(lambda: "the disk is full" in scene.warnings.get("certificate", ""))
         for _ in range(60):
             await scene.passes(60)
     assert (scene.asked, scene.used, scene.certificate) == (1, 0, before)
+
+
+async def test_what_it_does_not_expect_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(tmp_path, 5)
+
+    def defect() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(scene, "use", defect)
+    async with scene.runs():
+        await until(lambda: scene.warnings.get("certificate") == "ValueError: a defect")
+        await scene.passes(60)
+    assert scene.asked == 1
 
 
 async def test_without_a_certificate_there_is_nothing_to_do(tmp_path: Path) -> None:
