@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from capture import effects, learned, log, memory
-from capture.agreement import agent_name, answer_keys, archive_key, consent_digest
+from capture.agreement import agent_name, archive_key, consent_digest
 from capture.camera import Camera
 from capture.chunker import Ages, Chunker
 from capture.commands import Commands
@@ -36,9 +36,10 @@ from capture.life import Carried, Life
 from capture.metrics import Metrics
 from capture.notify import Notifier
 from capture.noting import noting
-from capture.packer import VALUE_MOTION, Packed, Stamp
-from capture.parts import broker_of, desktop_of, milliseconds, open_stores, thinning_of
+from capture.packer import Packed, Stamp
+from capture.parts import desktop_of, milliseconds, open_stores, thinning_of
 from capture.policy import Policy
+from capture.publishing import Publishing
 from capture.recorder import Recorder, RecorderLimits
 from capture.review.pruner import Pruner
 from capture.shutter import Shutter
@@ -54,15 +55,12 @@ if TYPE_CHECKING:
     from capture.control import Command
     from capture.home import Home
     from capture.ladder import Plan
-    from transport.exchange import Permit
     from transport.orders import Erased
-    from transport.publisher import Progress, Publisher
+    from transport.publisher import Progress
 
 NS_PER_MS = 1_000_000
 SCREENS_PER_EVENTS = 3
 """Reels grow three times as old as drafts: pictures compress better the longer their chunk is, and lose less by a crash."""
-
-CANCEL_AGAIN_S = 0.5
 
 SENT = ("sent_chunks", "archived_chunks", "archived_bytes", "refused_chunks", "wire_bytes")
 """What of the publisher's progress counts from the process's start."""
@@ -122,7 +120,6 @@ class Agent:
         self.started_wall_s = self.carried.started_wall_s
         self.warnings: dict[str, str] = {}
         self.progress: Progress | None = None
-        self._publisher: Publisher | None = None
         self._upload = Upload.NOTHING
         self._tasks: asyncio.TaskGroup | None = None
         self._refreshing = False
@@ -130,7 +127,7 @@ class Agent:
         self._closing = contextlib.AsyncExitStack()
         self._camera_thread = self._owned_thread("camera")
         self._pack_thread = self._owned_thread("pack")
-        self._ledger_thread = self._owned_thread("ledger")
+        self.ledger_thread = self._owned_thread("ledger")
 
         self._open_storage()
         self.power = PowerSource()
@@ -196,6 +193,7 @@ class Agent:
             AgentSurroundings(self.desktop, gate=self.gate, policy=self.policy, conductor=self.conductor),
         )
         self.steward = Steward.of(self)
+        self.publishing = Publishing(self)
         self.governor = Governor(effects.settings_of(config, time_zone=self.time_zone), learned.read(self.home.learned))
         self.steering = Steering(self.governor, observe=self.observe, apply=self._follow)
         self.metrics = Metrics(Commands(self).picture, lambda: int(self.steering.plan.rung))
@@ -265,11 +263,11 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                publishing = tasks.create_task(self._publish(), name="publisher")
+                self.publishing.start(tasks)
                 await self.conductor.stopping.wait()
                 await self.conductor.close()
                 self._tasks = None
-                await end(publishing)
+                await self.publishing.stop()
         finally:
             self.steering.stop()
             learned.write(self.home.learned, self.governor.to_state())
@@ -299,7 +297,8 @@ class Agent:
     def carry(self) -> Carried:
         """Return what the next one takes over; called after `run`."""
         # The totals themselves: the last progress that was told may be older than the last answer.
-        before, sent = self.carried.sent, self._publisher.totals if self._publisher else None
+        before, publisher = self.carried.sent, self.publishing.publisher
+        sent = publisher.totals if publisher else None
         return Carried(
             started_wall_s=self.started_wall_s,
             stopped_ms=self.conductor.stopped_ms,
@@ -317,22 +316,6 @@ class Agent:
             self.conductor.counts, self.chunker.sizes = carried.counts, carried.sizes
             self.camera.frames = carried.frames
             self.camera.refused.update(carried.refused)
-
-    async def _publish(self) -> None:
-        from transport.outgoing import Outgoing
-        from transport.publisher import Publisher, PublisherSettings
-
-        self._publisher = Publisher(
-            PublisherSettings(broker_of(self.config, self.device), answer_keys=answer_keys(self.config)),
-            Outgoing(self.device, self.outbox, self.spool, self.index, on_answer=self._order_answered),
-            self.ledger,
-            conditions=self._permit,
-            on_progress=self._sent,
-            on_loss=self.chunker.note,
-            executor=self._ledger_thread,
-            ledger_clock_ns=clock.boot_ns,
-        )
-        await self._publisher.run()
 
     # -- conditions and plan
 
@@ -355,8 +338,7 @@ class Agent:
     def exempted(self) -> None:
         """What may be sent, or what the plan depends on, has changed."""
         self.steering.ask()
-        if self._publisher is not None:
-            self._publisher.wake()
+        self.publishing.wake()
 
     def _controlled(self) -> None:
         """The person paused it, or it goes on."""
@@ -408,18 +390,9 @@ class Agent:
             self.conductor.lift("plan")
         else:
             self.conductor.suspend("plan", "; ".join(self.steering.decision.reasons))
-        if self._publisher is not None and plan.upload != self._upload:
-            self._publisher.wake()
+        if plan.upload != self._upload:
+            self.publishing.wake()
         self._upload = plan.upload
-
-    def _permit(self) -> Permit:
-        from transport.exchange import Permit
-        from transport.limits import Link
-
-        plan, conditions = self.steering.plan, self.observe()
-        if plan.upload is Upload.NOTHING:
-            return Permit(Link.OFFLINE)
-        return Permit(Link(conditions.link), VALUE_MOTION if plan.upload is Upload.EVENTS else 0)
 
     # -- what the parts tell
 
@@ -437,7 +410,8 @@ class Agent:
             log.event("disk", level=log.ERROR, reason=str(error))
             self.warnings["disk"] = f"what is recorded waits in memory: {error}"
 
-    def _sent(self, progress: Progress) -> None:
+    def sent(self, progress: Progress) -> None:
+        """Take where sending stands, as the publisher tells it."""
         self.steward.sent(progress.freed, progress.wire_bytes)
         if self.carried.sent:
             sums = {name: getattr(progress, name) + before for name, before in self.carried.sent.items()}
@@ -461,7 +435,7 @@ class Agent:
 
     async def refresh(self) -> None:
         """Look anew at the budget and the spool."""
-        await asyncio.get_running_loop().run_in_executor(self._ledger_thread, self._refresh)
+        await asyncio.get_running_loop().run_in_executor(self.ledger_thread, self._refresh)
 
     async def forget_since(self, since_wall_ns: int) -> int:
         """Delete the chunks in the spool that were closed since then; return how many."""
@@ -477,7 +451,7 @@ class Agent:
         self.forgotten(done.here)
         return done
 
-    def _order_answered(self, number: int, text: str) -> None:
+    def order_answered(self, number: int, text: str) -> None:
         """Write down what the archive said to an order; called in the ledger's thread."""
         self.steward.journal.note("erase", order=number, answer=text)
 
@@ -506,10 +480,3 @@ class Agent:
     def _refresh(self) -> None:
         self._look_at_the_ledger()
         self.spool_usage = self.spool.usage()
-
-
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: a task group loses a cancellation that comes together with an error of its own."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)

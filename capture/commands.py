@@ -111,6 +111,8 @@ class Commands:
             link=conditions.link,
             device=agent.device,
             since_wall_s=agent.started_wall_s,
+            certificate=agent.publishing.renewing.in_words(),
+            certificate_ends_s=agent.publishing.renewing.ends_s,
         )
 
     def _left_out(self) -> dict[str, int]:

@@ -1,56 +1,86 @@
-"""Shell: looks at what this device shows a broker: its certificate's end, and who can read the key."""
+"""Shell: looks at what this device shows a broker: its certificate's end, who can read the key, and what renewing it came to."""
 
 from __future__ import annotations
 
+import json
 import time
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.doctor import Check, Level
 from capture.errors import CaptureError
-from capture.keyfiles import read_private
+from capture.keyfiles import read_private, write_private
+from capture.renewal import Attempts, Credential, Hindrance, Standing
+from capture.validity import read_validity
 
 if TYPE_CHECKING:
     from capture.config import Config
+    from capture.home import Home
 
 NAME = "certificate"
-SOON_S = 30 * 86_400
-"""From then on renewing is worth a word."""
+LEVELS = {Standing.HOLDS: Level.OK, Standing.ENDS: Level.LIMITED, Standing.ENDED: Level.FAILED}
 
 
-async def certificate(config: Config) -> Check:
+async def certificate(config: Config, home: Home) -> Check:
     """Check the client certificate and its key, as `judge`."""
-    return judge(config)
+    return judge(config, home)
 
 
-def judge(config: Config) -> Check:
+def judge(config: Config, home: Home) -> Check:
     """Check the client certificate and its key.
 
     Raises:
-        CaptureError: the key is missing, or others can read it.
+        CaptureError: the key is missing, or others can read it; the certificate cannot be read.
     """
     if not config.broker.cert:
         return Check(NAME, Level.OK, "none is shown to the broker")
     read_private(Path(config.broker.key).expanduser(), what="the certificate's key")
-    left_s = ends_s(Path(config.broker.cert).expanduser()) - time.time()
-    mend = "renew it with `modicum enrol --renew`"
-    if left_s <= 0:
-        return Check(NAME, Level.FAILED, f"it has ended, so that the broker refuses this device: {mend}")
-    if left_s < SOON_S:
-        return Check(NAME, Level.LIMITED, f"it ends in {left_s / 86_400:.0f} days: {mend}")
-    return Check(NAME, Level.OK, f"holds until {datetime.fromtimestamp(time.time() + left_s, UTC):%Y-%m-%d}")
+    found, now_s = credential(config, home), time.time()
+    assert found is not None  # noqa: S101 - there is one, or it was raised
+    if found.attempts.offered and found.standing(now_s) is Standing.HOLDS:
+        return Check(NAME, Level.LIMITED, f"{found.in_words(now_s)}; {found.attempts.offered}")
+    return Check(NAME, LEVELS[found.standing(now_s)], found.in_words(now_s))
 
 
-def ends_s(path: Path) -> float:
-    """Return when a certificate (PEM) ends, in wall seconds.
+def credential(config: Config, home: Home) -> Credential | None:
+    """Return the certificate that is shown to the broker, and what renewing it came to; None: none is shown.
 
     Raises:
-        CaptureError: it is none.
+        CaptureError: it is none, or what was tried can be read by others.
     """
-    from cryptography import x509
-
+    if not config.broker.cert:
+        return None
+    path = Path(config.broker.cert).expanduser()
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+        validity = read_validity(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CaptureError(f"the certificate {path} cannot be read ({error}): enrol this device anew") from error
+    return Credential(validity, read_attempts(home), _hindrance(path, home))
+
+
+def _hindrance(path: Path, home: Home) -> Hindrance:
+    if path.resolve() != (home.enrolled / "client.pem").resolve():
+        return Hindrance.FOREIGN
+    return Hindrance.NOTHING if home.enrolment.exists() else Hindrance.NO_ADDRESS
+
+
+def read_attempts(home: Home) -> Attempts:
+    """Return what was tried since the last renewal; nothing where the file is damaged.
+
+    Raises:
+        CaptureError: others can read it.
+    """
+    if not home.renewal.exists():
+        return Attempts()
+    try:
+        stored = json.loads(read_private(home.renewal, what="the account of renewals"))
+        numbers = {name: int(stored[name]) for name in ("failures", "tried_s", "pause_s")}
+        return Attempts(**numbers, why=str(stored["why"]), offered=str(stored["offered"]))
+    except (ValueError, KeyError, TypeError):
+        return Attempts()
+
+
+def keep_attempts(home: Home, attempts: Attempts) -> None:
+    """Remember what was tried. Raises: CaptureError, OSError: the disk does not take it."""
+    write_private(home.renewal, json.dumps(asdict(attempts)).encode())

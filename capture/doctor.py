@@ -80,7 +80,7 @@ async def examine(config_path: Path, home: Home, environment: Mapping[str, str])
             ("archive key", lambda: _archive_key(config)),
             ("consent", lambda: _consent(config, home)),
             ("device key", lambda: _device_key(home)),
-            ("certificate", lambda: certificate(config)),
+            ("certificate", lambda: certificate(config, home)),
             ("broker", lambda: _broker(config)),
         ]
     for name, check in checks:

@@ -35,7 +35,7 @@ def enrol(
         typer.Argument(help="The one-time token. Left away, it is asked for: then no list of processes shows it."),
     ] = None,
     broker: Annotated[
-        str, typer.Option("--broker", help="The broker's address for enrolment, mqtts://host:8884.")
+        str, typer.Option("--broker", help="The broker's address for enrolment, mqtts://host:8884; remembered.")
     ] = "",
     ca: Annotated[
         Path | None, typer.Option("--ca", help="PEM of who signs the broker's certificate; the token suffices without.")

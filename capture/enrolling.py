@@ -4,18 +4,23 @@ The device's keys are made here and never leave: what goes out is public. An ans
 and signed by the fleet's authority, which is known by the token, by what an earlier enrolment left here, or by a fingerprint
 that the person compares. Until it has come, nothing that is in force changes; what was asked lies in `enrolled/` under `.new`, so
 that asking again after a crash asks for the same keys. Bytes of an enrolment (some 8 kB, when a person runs the command) are not
-charged to the budget.
+charged to the budget; what the agent renews by itself is (capture/publishing.py).
+
+What the person agreed to, above all the key that their recordings are sealed for, changes only when they run the command: the next
+start then asks them. Of what the agent itself was answered, only what says who this device is, and whose answers count, is taken.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from capture.config_edit import Value
 from capture.errors import CaptureError
@@ -34,6 +39,9 @@ from transport.enrolment import (
     to_armor,
 )
 
+if TYPE_CHECKING:
+    from transport.endpoint import Broker
+
 ASKED, ANSWERED, SIGNING_NEW, TLS_NEW = "asked.new", "asked", "device.key.new", "client.key.new"
 
 
@@ -51,7 +59,7 @@ class Enrolling:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._folder = home.state / "enrolled"
+        self._folder = home.enrolled
 
     def by_token(self, text: str, address: str, *, ca: Path | None) -> Enrolled:
         """Enrol with a one-time token, over the broker.
@@ -65,8 +73,9 @@ class Enrolling:
         token = Token.from_text(text)
         request = self._ask_for(self._home.signing_key(), token.key)
         answer = _over_broker(address, ca, request)
-        self._keep("enrolment.json", json.dumps({"address": address, "ca": str(ca or "")}).encode())
-        return self._take(request, answer, pin=token.pin)
+        done = self._take(request, answer, pin=token.pin)
+        self._remember(address, ca)
+        return done
 
     def renew(self, address: str, *, ca: Path | None, new_key: bool) -> Enrolled:
         """Renew: a new client certificate, the archive key in force, and a new signing key where that is wished.
@@ -79,13 +88,52 @@ class Enrolling:
         """
         authority = self._authority()
         if not address:
-            kept = self._folder / "enrolment.json"
-            if not kept.exists():
-                raise CaptureError("this device was enrolled by file: name the broker with --broker, or use --request")
-            remembered = json.loads(read_private(kept, what="the enrolment's address"))
-            address, ca = remembered["address"], ca or (Path(remembered["ca"]) if remembered["ca"] else None)
+            address, remembered = self._remembered()
+            ca = ca or remembered
         request = self._renewal(new_key)
-        return self._take(request, _over_broker(address, ca, request), authority=authority)
+        done = self._take(request, _over_broker(address, ca, request), authority=authority)
+        self._remember(address, ca)
+        return done
+
+    def ask_by_itself(self) -> tuple[Broker, bytes]:
+        """Return where the agent asks for the next certificate, and the request.
+
+        Raises:
+            CaptureError: this device was never enrolled, or by file, so that it knows no address.
+        """
+        self._authority()
+        current = self._home.signing_key()
+        return _enrolment_at(*self._remembered()), self._packed(current, current)
+
+    def take_by_itself(self, request: bytes, answer: bytes) -> Reply:
+        """Take of an answer to the agent itself what is no matter of consent: certificate, and whose answers count.
+
+        Returns:
+            What it says, also of what was not taken.
+
+        Raises:
+            TransportError: it is a refusal, or not the fleet's; nothing has changed.
+        """
+        from transport.joining import check_reply
+
+        reply = check_reply(request, answer, authority=self._authority())
+        if not reply.certificate:
+            raise CaptureError("the answer brings no certificate: ask whoever runs the archive")
+        self._take_credentials(reply)
+        self._keep(ANSWERED, request)
+        return reply
+
+    def finish(self) -> None:
+        """Do what a crash left undone between the two files: the key of the certificate that was taken takes its place."""
+        coming, certificate = self._folder / TLS_NEW, self._folder / "client.pem"
+        if not coming.exists() or not certificate.exists():
+            return
+        from transport.authority import BadCertificate, belongs, public_of
+
+        with contextlib.suppress(BadCertificate):  # then there is nothing to finish
+            public = public_of(read_private(coming, what="the new certificate's key"))
+            if belongs(certificate.read_bytes(), self._home.device(), public):
+                os.replace(coming, self._folder / "client.key")
 
     def write_request(self, path: Path, *, renew: bool = False, new_key: bool = False) -> None:
         """Write a request as text, for somebody to hand in. renew: signed by the key that is enrolled already."""
@@ -127,22 +175,35 @@ class Enrolling:
         return self._ask_for(coming, current)
 
     def _ask_for(self, signer: DeviceSigningKey, right: DeviceSigningKey | None) -> bytes:
-        from transport.authority import new_key, signing_request
+        packed = self._packed(signer, right)
+        self._keep(ASKED, packed)
+        return packed
 
-        kept = self._folder / TLS_NEW
-        if not kept.exists():
-            write_private(kept, new_key()[0])
+    def _packed(self, signer: DeviceSigningKey, right: DeviceSigningKey | None) -> bytes:
+        from transport.authority import signing_request
+
         request = Request(
             self._home.device(),
             signer.public,
             self._later_than_before(),
             secrets.token_bytes(NONCE_BYTES),
-            signing_request(read_private(kept, what="the new certificate's key")),
+            signing_request(self._coming_key()),
             right.key_id if right is not None else b"",
         )
-        packed = pack_request(request, signer, right)
-        self._keep(ASKED, packed)
-        return packed
+        return pack_request(request, signer, right)
+
+    def _coming_key(self) -> bytes:
+        """Return the key of the certificate that is asked for, the same until it has come; one that a power cut damaged is made anew."""
+        from transport.authority import BadCertificate, new_key, public_of
+
+        kept = self._folder / TLS_NEW
+        with contextlib.suppress(BadCertificate):
+            if kept.exists():
+                key = read_private(kept, what="the new certificate's key")
+                public_of(key)
+                return key
+        write_private(kept, new_key()[0])
+        return read_private(kept, what="the new certificate's key")
 
     def _later_than_before(self) -> int:
         """Return the wall clock in seconds, or what comes after the last request that was granted: the enrolment takes only what is
@@ -160,14 +221,11 @@ class Enrolling:
         reply = check_reply(request, answer, pin=pin, authority=authority)
         folder, settings = self._folder, dict[tuple[str, str], Value]()
         self._keep("ca.pem", reply.authority)
-        if reply.certificate:
-            self._keep("client.pem", reply.certificate)
-            os.replace(folder / TLS_NEW, folder / "client.key")
+        self._take_credentials(reply)
         if reply.archive_key is not None:
             self._keep("archive.pub", reply.archive_key.to_text().encode())
             settings["archive", "public_key"] = str(folder / "archive.pub")
         if reply.answer_key is not None:
-            self._keep("answers.pub", self._answer_keys(reply.answer_key))
             settings["archive", "answers"] = str(folder / "answers.pub")
         if reply.reader:
             settings["archive", "reader"] = reply.reader
@@ -177,7 +235,26 @@ class Enrolling:
             os.replace(folder / SIGNING_NEW, self._home.signing_key_file)
         if (folder / ASKED).exists():
             os.replace(folder / ASKED, folder / ANSWERED)
+        self._home.renewal.unlink(missing_ok=True)
         return Enrolled(settings, reply.archive_key.key_id.hex() if reply.archive_key else "", changed)
+
+    def _take_credentials(self, reply: Reply) -> None:
+        if reply.certificate:
+            self._keep("client.pem", reply.certificate)
+            self.finish()
+        if reply.answer_key is not None:
+            self._keep("answers.pub", self._answer_keys(reply.answer_key))
+
+    def _remember(self, address: str, ca: Path | None) -> None:
+        """Keep where the enrolment answers: the agent asks there when its certificate comes to its end."""
+        kept = {"address": address, "ca": str(ca.resolve()) if ca else ""}
+        self._keep(self._home.enrolment.name, json.dumps(kept).encode())
+
+    def _remembered(self) -> tuple[str, Path | None]:
+        if not self._home.enrolment.exists():
+            raise CaptureError("this device was enrolled by file: name the broker with --broker, or use --request")
+        kept = json.loads(read_private(self._home.enrolment, what="the enrolment's address"))
+        return kept["address"], Path(kept["ca"]) if kept["ca"] else None
 
     def _answer_keys(self, key: DeviceVerifyKey) -> bytes:
         """Return the keys' file: the one in force, and the one before, since collectors do not change theirs all at once."""
@@ -215,13 +292,16 @@ class Enrolling:
 
 
 def _over_broker(address: str, ca: Path | None, request: bytes) -> bytes:
-    from dataclasses import replace
+    from transport.joining import ask
 
+    return asyncio.run(ask(_enrolment_at(address, ca), request))
+
+
+def _enrolment_at(address: str, ca: Path | None) -> Broker:
     from transport.address import broker_of
     from transport.endpoint import Tls
-    from transport.joining import ask
 
     broker = broker_of(address, "", None, ca, None, None)
     if broker.tls is not None and ca is None:
         broker = replace(broker, tls=Tls(anyone=True))
-    return asyncio.run(ask(broker, request))
+    return broker

@@ -96,6 +96,21 @@ class Home:
         return self.state / "farewell"
 
     @property
+    def enrolled(self) -> Path:
+        """The folder of what this device was let in by."""
+        return self.state / "enrolled"
+
+    @property
+    def enrolment(self) -> Path:
+        """Where the enrolment answers, as the device was told; there is none where it was enrolled by file."""
+        return self.enrolled / "enrolment.json"
+
+    @property
+    def renewal(self) -> Path:
+        """What was tried to renew the certificate."""
+        return self.enrolled / "renewal.json"
+
+    @property
     def consent_file(self) -> Path:
         """The record of the person's yes."""
         return self.state / "consent.json"

@@ -22,6 +22,7 @@ KINDS = (
     "stop",
     "recording",  # a chunk was closed: its id, the applications in front with their rules, bytes, frames
     "sent",  # chunks are in the archive: their ids, bytes on the wire since the last such line
+    "renewed",  # the device has a new certificate: until when, bytes on the wire
     "pause",
     "resume",
     "exempt",  # an exemption was taken, or ended

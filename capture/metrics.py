@@ -104,6 +104,12 @@ class Metrics:
         limits = {span: float(now.budget[f"{span}_limit"]) for span in spans if now.budget[f"{span}_limit"] is not None}
         yield labelled(Gauge, "modicum_agent_budget_used_bytes", "Bytes on the wire, or reserved.", "span", used)
         yield labelled(Gauge, "modicum_agent_budget_limit_bytes", "What is never exceeded.", "span", limits)
+        if now.certificate_ends_s is not None:
+            yield Gauge(
+                "modicum_agent_certificate_end_time_seconds",
+                "When the certificate ends that the broker lets it in by, seconds since 1970.",
+                value=now.certificate_ends_s,
+            )
         yield Gauge("modicum_agent_warnings", "How many warnings `modicum status` shows.", value=len(now.warnings))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -196,7 +196,7 @@ def _links(status: Status, width: int) -> list[Line]:
 
 
 def _work(status: Status, width: int) -> list[Line]:
-    """Return what was recorded and what it took."""
+    """Return what was recorded, what it took, and until when the broker lets this device in."""
     recorded, sizes, chunks, energy = status.recorded, status.bytes, status.chunks, status.energy
     lines = _labelled(
         "recorded",
@@ -225,6 +225,8 @@ def _work(status: Status, width: int) -> list[Line]:
         parts.append(f"{show_size(rss_bytes)} of memory")
     if parts:
         lines += _labelled("energy", [[(" · ".join(parts), "")]], width)
+    if status.certificate:
+        lines += _labelled("access", [[(f"certificate: {status.certificate}", "")]], width)
     return lines
 
 

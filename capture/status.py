@@ -27,6 +27,8 @@ class Status:
         energy: cpu_ratio, cpu_share (what it may), wakeups_s, wakeups_limit, rss_bytes; None = not told.
         refused: what was not recorded, by reason.
         warnings: what the person should know or mend.
+        certificate: how it stands with what the broker lets this device in by, in words; "": nothing. certificate_ends_s: when it
+            ends, wall seconds.
     """
 
     state: str
@@ -48,6 +50,8 @@ class Status:
     link: str = ""
     device: str = ""
     since_wall_s: int = 0
+    certificate: str = ""
+    certificate_ends_s: float | None = None
 
     def to_answer(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""

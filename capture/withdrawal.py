@@ -36,9 +36,6 @@ KEPT = ("ledger", "farewell", "journal")
 """How the names begin of what stays in the state's folder: the budget's account; what is to be told to the archive; and the
 journal, which is the person's own proof of what was recorded and when they ended it."""
 
-CREDENTIALS = "enrolled"
-"""What the device is let in by at the broker: needed until the archive has heard the last order."""
-
 ANY_LIMIT_BYTES = 1 << 40
 """A spool is opened only to be emptied: its limit does not matter."""
 
@@ -87,7 +84,7 @@ def clear(home: Home, spool: Path) -> None:
     left = [path for path in home.state.iterdir() if not path.name.startswith(KEPT)]
     singles = [path.name for path in left if not path.is_dir()]
     for path in left:
-        if path.is_dir() and path != home.runtime and path.name != CREDENTIALS:
+        if path.is_dir() and path not in (home.runtime, home.enrolled):
             shutil.rmtree(path, ignore_errors=True)
     # The pseudonym and its key go last: as long as they are there, a crash can be told from the end.
     Folder(files, home.state).erase(sorted(singles, key=lambda name: name in ("device.key", "device")))
@@ -95,12 +92,12 @@ def clear(home: Home, spool: Path) -> None:
 
 
 def _forget_credentials(home: Home) -> None:
-    """Delete what the device was let in by, once nothing is left to be said under its name."""
+    """Delete what the device was let in by, once nothing is left to be said under its name: until then the broker asks for it."""
     if pending(home):
         return
-    credentials = Folder(RealFiles(), home.state / CREDENTIALS)
+    credentials = Folder(RealFiles(), home.enrolled)
     credentials.erase(credentials.sizes())
-    shutil.rmtree(home.state / CREDENTIALS, ignore_errors=True)
+    shutil.rmtree(home.enrolled, ignore_errors=True)
 
 
 def pending(home: Home) -> dict[str, Path]:

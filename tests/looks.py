@@ -216,9 +216,9 @@ async def paused_by_ctrl_f9(lab: Lab) -> object:
 
 async def wants_signed_answers(lab: Lab) -> object:
     agent = lab.agent
-    assert await becomes(lambda: agent._publisher is not None)
-    assert agent._publisher is not None
-    return bool(agent._publisher.settings.answer_keys)
+    assert await becomes(lambda: agent.publishing.publisher is not None)
+    assert agent.publishing.publisher is not None
+    return bool(agent.publishing.publisher.settings.answer_keys)
 
 
 async def serves_figures(lab: Lab) -> object:

@@ -15,6 +15,7 @@ COMPOSITION_ROOTS = {
     "capture/enrolling.py",
     "capture/erase_cli.py",
     "capture/parts.py",
+    "capture/publishing.py",
     "capture/reviewing.py",
     "capture/sender.py",
     "capture/withdrawal.py",

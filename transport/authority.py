@@ -198,23 +198,45 @@ def fingerprint(certificate: bytes) -> bytes:
     return _certificate(certificate).fingerprint(hashes.SHA256())
 
 
+def belongs(certificate: bytes, name: str, public: bytes) -> bool:
+    """Tell whether a certificate (PEM) is in this common name and for this public key (DER).
+
+    Raises:
+        BadCertificate: it is none.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    found = _certificate(certificate)
+    try:
+        key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return key == public and found.subject == _name(name)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadCertificate(f"the certificate cannot be read: {error}") from error
+
+
 def new_key() -> tuple[bytes, bytes]:
     """Return a new key for a certificate: private (PEM, PKCS#8) and public (DER)."""
     private = _new_key()
     return _key_pem(private), _public_der(private)
 
 
+def public_of(private: bytes) -> bytes:
+    """Return the public key (DER) of a private key (PEM).
+
+    Raises:
+        BadCertificate: it is none, or of another kind than P-256.
+    """
+    return _public_der(_private(private))
+
+
 def signing_request(private: bytes) -> bytes:
     """Return a signing request (CSR, DER) for a private key (PEM). It names nobody: the authority says whose it becomes."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
 
-    key = serialization.load_pem_private_key(private, None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise BadCertificate("the certificate's key is of another kind than P-256")
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return builder.sign(_private(private), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def requested_key(csr: bytes) -> bytes:
@@ -238,6 +260,19 @@ def requested_key(csr: bytes) -> bytes:
         raise BadCertificate(f"the signing request cannot be read: {error}") from error
     _public(public)
     return public
+
+
+def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise BadCertificate(f"the certificate's key cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise BadCertificate("the certificate's key is of another kind than P-256")
+    return key
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:

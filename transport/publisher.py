@@ -153,6 +153,7 @@ class Publisher:
         self._rng = rng or random.SystemRandom()
         self._dialer = Dialer(settings.broker)
         self._changed = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._narrowed: _Narrowed | None = None
         self._session = Session(settings.session, device=spool.device, rng=self._rng)
         self._parts = Parts(
@@ -174,6 +175,13 @@ class Publisher:
         """Look again: the link, the plan or the budget changed. To be called in the event loop."""
         self._narrowed = None
         self._changed.set()
+
+    def use(self, broker: Broker, answer_keys: tuple[DeviceVerifyKey, ...]) -> None:
+        """Connect with other credentials from the next connection on, and wait no longer with that. An open one goes on as it is."""
+        self.settings = replace(self.settings, broker=broker, answer_keys=answer_keys)
+        self._dialer = Dialer(broker)
+        self._parts = replace(self._parts, answer_keys=answer_keys)
+        self._renewed.set()
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -294,7 +302,9 @@ class Publisher:
         else:
             return
         await self._report("backing off", (why,) if why else (), time.time_ns() + int(pause_s * 1e9))
-        await asyncio.sleep(pause_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._renewed.wait()
 
     async def _wait(self, state: str, reasons: tuple[str, ...], seconds: float | None) -> None:
         """Sleep until something changes, at most for so long."""
@@ -311,7 +321,8 @@ class Publisher:
         Raises:
             QuotaExceeded, Refused, Unavailable: what ended it.
         """
-        broker = self.settings.broker
+        broker, dialer = self.settings.broker, self._dialer
+        self._renewed.clear()
         account = self._account = Account(self._ledger, self._disk, self._ledger_clock_ns)
         link = self._permit().link
         await account.admit(broker.connect_bound + self._tariff().chunk(first.size_bytes), link=link, value=first.value)
@@ -319,7 +330,7 @@ class Publisher:
         await self._report("connecting")
         connection: Connection | None = None
         try:
-            async with self._dialer.connect() as connection:
+            async with dialer.connect() as connection:
                 account.meter.observe(connection.wire_bytes() or 0)
                 await connection.subscribe(ack_topic(self._spool.device), qos=0)
                 await Exchange(self._parts, connection, account).run()
@@ -328,7 +339,7 @@ class Publisher:
         finally:
             self._session.lost_connection(time.monotonic_ns())
             self._parts.doubts.lost_connection()
-            await account.close(connection, self._dialer.failed_bytes)
+            await account.close(connection, dialer.failed_bytes)
             self.totals.wire_bytes += account.meter.used
             self._account = None
             self._learn_loss(connection)

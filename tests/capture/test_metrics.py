@@ -28,6 +28,8 @@ STATUS = Status(
     spool_limit_bytes=2000,
     budget={"day_used": 5, "day_limit": None, "month_used": 7, "month_limit": 9},
     refused={"the grab failed": 2},
+    certificate="holds until Secret Day",
+    certificate_ends_s=1_800_000_000.0,
 )
 
 
@@ -52,6 +54,7 @@ async def test_a_scrape_shows_counts_bytes_and_budget_and_no_title() -> None:
     assert 'modicum_agent_budget_limit_bytes{span="month"} 9.0' in text
     assert 'span="day"} 5.0' in text
     assert 'modicum_agent_state{state="recording"} 1.0' in text
+    assert "modicum_agent_certificate_end_time_seconds 1.8e+09" in text
     assert "process_resident_memory_bytes" in text
     assert "Secret" not in text
 

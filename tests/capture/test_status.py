@@ -49,6 +49,8 @@ STATUS = Status(
     refused={"not allowed": 3},
     warnings=("the broker does not answer",),
     link="metered",
+    certificate="holds until 2027-11-30, renews itself from 2027-11-03",
+    certificate_ends_s=1_827_532_800.0,
 )
 
 
@@ -76,6 +78,7 @@ def test_everything_is_shown_at_every_width(width: int) -> None:
         "pace 11.4 MB an hour of activity · some 98 h to come",
         "3.4 % of a core (may: 8 %) · 4.2 wake-ups/s (may: 12) · 184 MB of memory",
         "3 x not allowed",
+        "access certificate: holds until 2027-11-30, renews itself from 2027-11-03",
     ):
         assert words in shown
     for reason in STATUS.plan_reasons:
@@ -84,7 +87,7 @@ def test_everything_is_shown_at_every_width(width: int) -> None:
 
 
 def test_an_older_agents_status_is_shown_as_far_as_it_goes() -> None:
-    bare = replace(STATUS, links={}, kinds={}, pace={}, energy={})
+    bare = replace(STATUS, links={}, kinds={}, pace={}, energy={}, certificate="")
     assert "on battery 34 %" in flat(bare, 80)
 
 

@@ -107,15 +107,15 @@ class Fleet:
         wait_for(lambda: '"connected"' in self.processes.log(name), "the collector to connect")
         return process
 
-    def start_desk(self, *more: str) -> subprocess.Popen[bytes]:
+    def start_desk(self, *more: str, name: str = "desk") -> subprocess.Popen[bytes]:
         """Start the enrolment desk, and wait until it is connected."""
         process = self.processes.start(
-            "desk",
+            name,
             [*COMMAND, "enrolment", "--json", "--devices", str(self.devices), "--authority", str(self.authority),
              "--offer", f"mqtts://localhost:{self.port}", "--reader", "the fleet", *self._as("enrolment"), *more],
             self.environment,
         )  # fmt: skip
-        wait_for(lambda: '"connected"' in self.processes.log("desk"), "the desk to connect")
+        wait_for(lambda: '"connected"' in self.processes.log(name), "the desk to connect")
         return process
 
     def _as(self, role: str) -> list[str]:

@@ -234,6 +234,12 @@ def test_by_files_where_there_is_no_way_through(running: Fleet) -> None:
     right = fingerprint((running.authority / "ca.pem").read_bytes()).hex()
     running.run("enrol", "--reply", str(reply), "--fingerprint", right, *config, home=home)
     assert parse_config((running.folder / "six.toml").read_text()).broker.port == running.port
+    # It does not know where to renew, until it was told once.
+    assert "--broker" in running.run("enrol", "--renew", *config, home=home, check=False).stderr
+    assert "renews itself" not in running.run("doctor", *config, home=home, check=False).stdout
+    running.run("enrol", "--renew", "--broker", f"mqtts://localhost:{running.enrol_port}", *config, home=home)
+    running.run("enrol", "--renew", *config, home=home)
+    assert "renews itself" in running.run("doctor", *config, home=home, check=False).stdout
 
 
 def test_an_existing_configuration_keeps_everything_else(running: Fleet) -> None:

@@ -443,6 +443,58 @@ async def test_an_answer_to_an_earlier_run_is_understood(scene: Scene) -> None:
         assert scene.spool.read(third) is not None
 
 
+async def test_other_credentials_are_used_from_the_next_connection_on_and_an_open_one_is_not_cut(scene: Scene) -> None:
+    scene.settings = replace(scene.settings, linger_s=1.0)
+    await scene.collect()
+    publisher = scene.publish()
+    scene.put(1000)
+    await scene.emptied()
+    log = scene.folder / "mosquitto.log"
+    publisher.use(replace(publisher.settings.broker, client_id="dev-1-new"), ())
+    scene.put(1000)
+    await scene.emptied()
+    assert "dev-1-new" not in log.read_text()
+    await until(lambda: "Client dev-1 disconnected" in log.read_text() or "Client dev-1 closed" in log.read_text())
+    scene.put(1000)
+    await scene.emptied()
+    assert log.read_text().count(" as dev-1 ") == 1
+    assert " as dev-1-new " in log.read_text()
+
+
+async def test_a_back_off_ends_with_other_credentials(scene: Scene) -> None:
+    """What was refused with the old ones may be let in with the new ones at once."""
+    scene.settings = replace(scene.settings, reconnect_base_s=1e9, reconnect_cap_s=1e9)
+    await scene.collect()
+    publisher = scene.publish(port=9)
+    scene.put(1000)
+    await until(lambda: scene.state == "backing off")
+    publisher.use(replace(publisher.settings.broker, port=scene.port), ())
+    await scene.emptied()
+    assert len(scene.archived()) == 1
+
+
+async def test_an_attempt_during_which_the_credentials_change_is_charged_and_followed_by_the_next(scene: Scene) -> None:
+    scene.settings = replace(scene.settings, linger_s=60.0, reconnect_base_s=1e9, reconnect_cap_s=1e9)
+    await scene.collect()
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def dawdle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(dawdle, "127.0.0.1", 0)
+    publisher = scene.publish(port=server.sockets[0].getsockname()[1])
+    scene.put(1000)
+    await asyncio.wait_for(asked.wait(), 20)
+    publisher.use(replace(publisher.settings.broker, port=scene.port), ())
+    over.set()
+    await scene.emptied()
+    server.close()
+    assert isinstance(scene.ledger, MemoryLedger)
+    assert scene.ledger.spent > 0  # the second connection is open still
+
+
 @pytest.mark.parametrize("code", [NackCode.TOO_LARGE, NackCode.BAD_SIGNATURE, NackCode.ERASED, NackCode.MALFORMED])
 async def test_a_refused_chunk_is_given_up_with_its_reason(scene: Scene, code: NackCode) -> None:
     bad, good = scene.put(111), scene.put(222)
