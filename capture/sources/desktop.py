@@ -36,8 +36,12 @@ RATE_DECAY = 0.9
 FLOOR_DECAY = 0.998
 """What was too fast once is remembered for some 10 s of motion: a fast mouse says it again, a hiccup doesn't."""
 
+TYPING_HOLD_S = 0.2
+"""The same while nothing but keys comes: a key going up joins the one that went down, and often the next."""
+
 ATTENTIVE_HOLD_S = 0.1
-"""The same while somebody waits to see what an action changed."""
+"""How long changes of the screen gather while somebody waits to see what an action changed. One that is as old when it is
+noticed is told with what came beside it."""
 
 DAMAGE_HOLD_S = 0.5
 """How long changes of the screen gather before they are told: a window has painted itself by then."""
@@ -97,8 +101,8 @@ class ClipboardSink(Protocol):
 class Desktop:
     """A running observation of one X display.
 
-    State: the connection, the two timers, the window last told as focused, damage that waits to be told, the rate of
-    input. `overflows` counts the times that input came so fast that the server may have lost an event.
+    State: the connection, the two timers, the window last told as focused, damage that waits to be told, the kind and
+    rate of input. `overflows` counts the times that input came so fast that the server may have lost an event.
 
     Args:
         display: DISPLAY's value; None or "" = there is none.
@@ -125,6 +129,7 @@ class Desktop:
         self._timer: asyncio.TimerHandle | None = None
         self._damage_timer: asyncio.TimerHandle | None = None
         self._damaged_ms = 0
+        self._ripe_ms: int | None = None
         self._attentive = False
         self._focused: Window | None = None
         self._focus_known = False
@@ -132,6 +137,7 @@ class Desktop:
         self._in_batch = False
         self._told_ms = 0
         self._rate_hz = float(FASTEST_HZ)
+        self._typing = False
         self._floor_hz = 0.0
         self.overflows = 0
         self.clipboard: ClipboardSink | None = None
@@ -290,7 +296,8 @@ class Desktop:
         self._hold()
 
     def _hold(self) -> None:
-        hold_s = min(self._hold_s, HOLD_EVENTS / self._rate_hz)
+        hold_s = max(self._hold_s, TYPING_HOLD_S) if self._typing else self._hold_s
+        hold_s = min(hold_s, HOLD_EVENTS / self._rate_hz)
         self._timer = self._loop.call_later(hold_s, self._guarded, self._after_hold)
 
     def _after_hold(self, server: x11.Server) -> None:
@@ -353,12 +360,17 @@ class Desktop:
             if self.clipboard is not None:
                 told += [(self._noticed_ms(at), self.clipboard.pasted, (client,)) for at, client in server.pastes()]
             input_ms += map(_time, seen)
+            if seen:
+                self._typing = all(tell == self._sink.key for _, tell, _ in seen)
             news = server.notices()  # came meanwhile, maybe before some of the input
             if not news:
                 break
         told.sort(key=_time)  # stable: at the same ms notices come before input
         for t_ms, tell, arguments in told:
             tell(t_ms, *arguments)
+        if self._ripe_ms is not None:
+            ripe_ms, self._ripe_ms = self._ripe_ms, None
+            self._sink.damage(ripe_ms)
         self._told_ms = max(self._told_ms, told[-1][0]) if told else self._told_ms
         if input_ms:
             self._learn_rate(input_ms)
@@ -378,7 +390,7 @@ class Desktop:
                 case notices.Vanished():
                     vanished = True
                 case notices.Damaged(time=at):
-                    self._on_damage(self._noticed_ms(at))
+                    self._on_damage(server, self._noticed_ms(at))
                 case notices.IdleCrossed(time=at, idle=idle):
                     told.append((self._noticed_ms(at), self._sink.idle, (idle,)))
                 case notices.DisplayChanged():
@@ -422,10 +434,15 @@ class Desktop:
 
     # -- damage ----------------------------------------------------------------------------------------------------
 
-    def _on_damage(self, t_ms: int) -> None:
-        if self._damage_timer is None and self._damage_hold_s is not None:
-            self._damaged_ms = t_ms
-            hold_s = min(self._damage_hold_s, ATTENTIVE_HOLD_S) if self._attentive else self._damage_hold_s
+    def _on_damage(self, server: x11.Server, t_ms: int) -> None:
+        if self._damage_timer is not None or self._damage_hold_s is None:
+            return
+        self._damaged_ms = t_ms
+        hold_s = min(self._damage_hold_s, ATTENTIVE_HOLD_S) if self._attentive else self._damage_hold_s
+        if self._attentive and self._now_ms() - t_ms >= hold_s * 1000:
+            server.rearm_damage()  # before the round trip that follows every notice
+            self._ripe_ms = t_ms
+        else:
             self._damage_timer = self._loop.call_later(hold_s, self._guarded, self._tell_damage)
 
     def _tell_damage(self, server: x11.Server) -> None:

@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capture.errors import NoDisplay, NoPermission
-from capture.sources.desktop import Desktop
+from capture.sources.desktop import TYPING_HOLD_S, Desktop
 from capture.sources.windows import Monitor, Window
 from codec.model import KeyClass
 from tests.x11_display import await_manager, client, need, wait_until, x_server
@@ -320,6 +321,64 @@ async def test_damage_is_told_once_a_hold_and_never_on_a_still_screen(desk: str)
             await until(lambda: seen.damages)
 
 
+class Batches(Seen):
+    """A sink that knows what is told in one step of the loop: when keys were, and whether changes of the screen were with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key_batches: list[float] = []
+        self.damages_with_keys = 0
+        self._in_batch = False
+
+    def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
+        super().key(t_ms, down, code, slot)
+        if not self._in_batch:
+            self._in_batch = True
+            self.key_batches.append(time.monotonic())
+            asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self._in_batch = False
+
+    def damage(self, t_ms: int) -> None:
+        super().damage(t_ms)
+        self.damages_with_keys += self._in_batch
+
+
+def press(injector: Injector) -> None:
+    """Press the x and let it go."""
+    for down in (True, False):
+        injector.key(ord("x"), "LETTER", down=down)
+
+
+async def test_while_only_keys_come_they_gather_for_longer(desk: str) -> None:
+    desktop, seen = Desktop(desk, damage_hold_s=None), Batches()
+    await desktop.start(asyncio.get_running_loop(), seen)
+    injector = Injector(desk)
+    while len(seen.key_batches) < 40:  # the first some thirty are short: that it is no fast mouse has to be learnt
+        press(injector)
+        await asyncio.sleep(0.04)
+    gaps = [after - before for before, after in pairwise(seen.key_batches[-6:])]
+    desktop.stop()
+    injector.close()
+    assert min(gaps) > 0.95 * TYPING_HOLD_S
+    check(injector.truth, seen)
+
+
+async def test_a_change_that_has_gathered_for_long_enough_is_told_with_the_keys_that_caused_it(desk: str) -> None:
+    desktop, seen = Desktop(desk, damage_hold_s=5.0), Batches()
+    await desktop.start(asyncio.get_running_loop(), seen)
+    desktop.attend(True)
+    injector = Injector(desk)
+    deadline = time.monotonic() + 20
+    while seen.damages_with_keys < 3:  # the terminal shows each letter at once: it is some 0.2 s old when it is read
+        assert time.monotonic() < deadline, f"{len(seen.damages)} changes were told, none with keys"
+        press(injector)
+        await asyncio.sleep(0.05)
+    desktop.stop()
+    injector.close()
+
+
 async def test_idleness_is_told_both_ways(bare: str) -> None:
     async with watching(bare, idle_s=0.5) as (_, seen):
         injector = Injector(bare)
@@ -457,7 +516,7 @@ async def test_windows_that_come_and_go_meanwhile_do_no_harm(desk: str) -> None:
 
 WATCH_AND_COUNT = """
 import asyncio, pathlib, sys
-from capture.sources.desktop import Desktop
+from capture.sources.desktop import TYPING_HOLD_S, Desktop
 
 class Sink:
     told = 0
