@@ -36,6 +36,9 @@ MAX_PRESSES = 16
 DIALOGS = frozenset({"dialog", "alert", "file chooser", "color chooser", "font chooser"})
 BUTTONS = {2: (1, "press"), 3: (1, "release"), 4: (2, "press"), 5: (2, "release"), 6: (3, "press"), 7: (3, "release")}
 
+Shown = tuple[int, int, str]
+"""What tells that a browser's window still shows the same: its process, its id (another process may get it later), its title."""
+
 
 class Surroundings(Protocol):
     """What this part needs of the agent."""
@@ -97,7 +100,7 @@ class Semantics:
         self._frame = ""
         self._presses: list[_Press] = []
         self._dialogs: dict[str, Found] = {}
-        self._sites: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._sites: OrderedDict[Shown, str] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._lookups: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,7 +129,7 @@ class Semantics:
 
     def site_of(self, window: Any) -> str | None:
         """Return the host of the document that a browser's window shows with its present title; None: not known."""
-        return self._sites.get((window.id, window.title))
+        return self._sites.get(_shown(window))
 
     # -- what the desktop tells
 
@@ -204,7 +207,7 @@ class Semantics:
         self._dialogs.clear()
 
     async def _find_site(self, window: Window) -> None:
-        key = window.id, window.title
+        key = _shown(window)
         if key not in self._sites:
             for wait_s in SITE_WAITS_S:
                 await asyncio.sleep(wait_s)
@@ -237,7 +240,7 @@ class Semantics:
             named.append((frame, name))
         return named
 
-    def _remember_site(self, key: tuple[int, str], host: str) -> None:
+    def _remember_site(self, key: Shown, host: str) -> None:
         self._sites[key] = host
         if len(self._sites) > MAX_SITES:
             self._sites.popitem(last=False)
@@ -257,7 +260,7 @@ class Semantics:
             case Kind.DESTROY if signal.path in self._dialogs:
                 self._tell("dialog", self._dialogs.pop(signal.path), {"open": False})
             case Kind.LOADED if self._window is not None and self._around.shows_sites(self._window):
-                self._sites.pop((self._window.id, self._window.title), None)
+                self._sites.pop(_shown(self._window), None)
                 self.focus(self._window)
                 return
         path = self._selections.signal(t_ms, signal)
@@ -400,3 +403,7 @@ class Semantics:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task
+
+
+def _shown(window: Window) -> Shown:
+    return window.pid, window.id, window.title

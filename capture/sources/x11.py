@@ -174,8 +174,8 @@ class Server:
                 continue
             if event is None:
                 return
-            self._windows.heed(event)
             notice = self._notice(event)
+            self._windows.heed(event)
             if notice is not None:
                 self._come.append(notice)
 

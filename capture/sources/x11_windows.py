@@ -144,6 +144,7 @@ class WindowTree:
         place = self._core.TranslateCoordinates(window, self._root, 0, 0)
         said, size, origin = traits(), self._answered(geometry), self._answered(place)
         if size is None or origin is None:  # it vanished: openbox leaves the id of a dead window
+            self.watched = NONE
             return None
         owner = said.transient_for if said.transient_for != self._root else 0
         return Window(
@@ -187,9 +188,12 @@ class WindowTree:
             ):
                 self._kept = None
             case xp.DestroyNotifyEvent():
-                self._telling.discard(event.window)  # its id may become another's
+                # Its id may become another's, which has to be told anew to tell.
+                self._telling.discard(event.window)
                 self._traits.pop(event.window, None)
                 self._kept = None
+                if event.window == self.watched:
+                    self.watched = NONE
 
     def stack(self) -> list[Window] | None:
         """Return the visible windows bottom to top; None when they changed while they were asked about: try later.

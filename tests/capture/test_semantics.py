@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from capture.labels import Labels
 from capture.selections import Input
-from capture.semantics import Semantics, Surroundings
+from capture.semantics import Semantics, Surroundings, _shown
 from capture.sources.a11y import Found, Kind, Signal
 from capture.sources.windows import Window
 
@@ -58,3 +59,11 @@ def test_a_new_title_of_the_same_window_ends_nothing_early() -> None:
     around = Around()
     chosen(around).leave(window(1))
     assert around.rows == []
+
+
+def test_a_site_is_not_that_of_a_window_whose_id_another_process_has_got() -> None:
+    semantics = Semantics(cast(Surroundings, Around()), labels=Labels.TEXT, key=b"k")
+    shown = Window(5, "firefox", "Sign in", 7, 0, 0, 800, 600)
+    semantics._remember_site(_shown(shown), "example.org")
+    assert semantics.site_of(replace(shown, x=40)) == "example.org"
+    assert semantics.site_of(replace(shown, pid=8)) is None

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xcffib
+import xcffib.xproto as xp
 
 from capture.errors import NoDisplay, NoPermission
 from capture.sources.desktop import TYPING_HOLD_S, Desktop
@@ -275,6 +277,54 @@ async def test_when_the_last_window_is_closed_nothing_has_the_focus(desk: str) -
             xkill(desk, window.id)
             await until(lambda dead=window.id: seen.focuses[-1][1] is None or seen.focuses[-1][1].id != dead)
         await until(lambda: seen.focuses[-1][1] is None)
+
+
+def titled(connection: Any, title: str, window: int | None = None) -> int:
+    """Give a window a title, a new one unless it is there already; return its id."""
+    core, screen = connection.core, connection.get_setup().roots[0]
+    made = window or connection.generate_id()
+    if window is None:
+        core.CreateWindow(
+            screen.root_depth,
+            made,
+            screen.root,
+            10,
+            10,
+            200,
+            100,
+            0,
+            xp.WindowClass.InputOutput,
+            screen.root_visual,
+            0,
+            [],
+        )
+    core.ChangeProperty(xp.PropMode.Replace, made, xp.Atom.WM_NAME, xp.Atom.STRING, 8, len(title), title)
+    core.MapWindow(made)
+    connection.flush()
+    return made
+
+
+async def test_a_window_that_has_the_id_of_a_dead_one_tells_its_titles(bare: str) -> None:
+    with client(bare, "openbox"):
+        await_manager(bare)
+        async with watching(bare) as (_, seen):
+            first = xcffib.connect(bare)
+            window = titled(first, "one")
+            await until(lambda: _told(seen) == "one")
+            first.disconnect()
+            await until(lambda: _told(seen) is None)
+            second = xcffib.connect(bare)
+            assert titled(second, "two") == window, "the server gives the ids of who left to who comes next"
+            await until(lambda: _told(seen) == "two")
+            titled(second, "three", window)
+            await until(lambda: _told(seen) == "three")
+            second.disconnect()
+
+
+def _told(seen: Seen) -> str | None:
+    """Return the title of the window last told as focused."""
+    window = seen.focuses[-1][1] if seen.focuses else None
+    return None if window is None else window.title
 
 
 async def test_without_a_window_manager_the_focus_follows_the_pointer(bare: str) -> None:
