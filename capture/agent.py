@@ -259,6 +259,7 @@ class Agent:
         await self.steward.start(self.consent)
         self.conductor.lift("reload")
         self.steering.activity(True)
+        memory.settle()
         started()
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -67,8 +67,10 @@ class Mask:
             last = first + len(strip)
             if strip.shape[1] != self.width_px or last > self.height_px:
                 raise CaptureError("a picture came that is not of the display's size")
-            # A pixel as one number: 0.2 ms a frame, where indexing its four bytes by the mask took 7.
-            np.copyto(strip.view(np.uint32), np.uint32(0), where=self.rows(first, last)[:, :, None])
+            hidden = self.rows(first, last)
+            if hidden.any():
+                # A pixel as one number: 0.2 ms a frame, where indexing its four bytes by the mask took 7.
+                np.copyto(strip.view(np.uint32), np.uint32(0), where=hidden[:, :, None])
             yield strip
             first = last
         if first != self.height_px:

@@ -14,6 +14,8 @@ from codec.errors import Corrupt, TooLarge, Truncated
 
 DICTIONARY_BYTES = 1 << 23
 """What a decoder must hold of what it unpacked."""
+LEAST_DICTIONARY_BYTES = 1 << 12
+"""LZMA's own."""
 MAX_VARINT = (1 << 63) - 1
 STEP_BYTES = 1 << 16
 
@@ -40,17 +42,20 @@ def unzigzag(value: int) -> int:
     return value >> 1 if not value & 1 else -(value + 1 >> 1)
 
 
-def pack(pieces: Iterable[bytes], *, preset: int) -> bytes:
+def pack(pieces: Iterable[bytes], *, preset: int, most_bytes: int = DICTIONARY_BYTES) -> bytes:
     """Return a packed block.
 
     Args:
         pieces: the raw bytes, in pieces of any length.
         preset: LZMA's, 0-9, with lzma.PRESET_EXTREME.
+        most_bytes: no more than so many raw bytes will come. LZMA's tables are as large as its dictionary, and cost time and
+            memory by that: a little is packed with little.
     """
+    needed = (
+        max(LEAST_DICTIONARY_BYTES, 1 << (most_bytes - 1).bit_length()) if most_bytes > 1 else LEAST_DICTIONARY_BYTES
+    )
     # pb 0: a byte's place among four says nothing about pixels.
-    chain = [
-        {"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": min(DICTIONARY_BYTES, _dictionary(preset)), "pb": 0}
-    ]
+    chain = [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": min(needed, _dictionary(preset)), "pb": 0}]
     packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=chain)
     raw_bytes = 0
     out = []

@@ -130,7 +130,8 @@ class ScriptWriter:
     def finish(self, *, preset: int) -> bytes:
         """Return the script as a packed block."""
         lengths = [varint(len(column)) for column in self._columns]
-        return pack([varint(self._frame_count), *lengths, *map(bytes, self._columns)], preset=preset)
+        pieces = [varint(self._frame_count), *lengths, *map(bytes, self._columns)]
+        return pack(pieces, preset=preset, most_bytes=sum(map(len, pieces)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -361,7 +361,7 @@ class Desktop:
                 told += [(self._noticed_ms(at), self.clipboard.pasted, (client,)) for at, client in server.pastes()]
             input_ms += map(_time, seen)
             if seen:
-                self._typing = all(tell == self._sink.key for _, tell, _ in seen)
+                self._typing = all(tell != self._sink.pointer for _, tell, _ in seen)
             news = server.notices()  # came meanwhile, maybe before some of the input
             if not news:
                 break

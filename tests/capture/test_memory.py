@@ -73,3 +73,29 @@ def test_what_is_worked_out_from_a_frame_takes_no_fresh_pages() -> None:
     first, later = map(int, said.split())
     assert first > 500, "it has more pages than that: what is counted is something else"
     assert later < 100
+
+
+SETTLED = """
+import gc
+import weakref
+from capture import memory
+
+class Agent:
+    def __init__(self):
+        self.part = self
+
+agents = [Agent(), Agent()]
+ended = [weakref.ref(agent) for agent in agents]
+memory.settle()
+frozen = gc.get_freeze_count()
+del agents
+gc.collect()
+there = [agent() is not None for agent in ended]
+memory.settle()
+print(frozen > 1000, there, [agent() is not None for agent in ended])
+"""
+
+
+def test_what_is_there_is_looked_through_no_more_until_the_next_agent_of_the_process() -> None:
+    said = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "True [True, True] [False, False]"

@@ -50,6 +50,12 @@ def test_a_block_is_read_in_steps_of_any_size(pieces: list[bytes], step: int) ->
         block.read(1)
 
 
+@given(st.binary(max_size=20_000), st.integers(0, 1 << 25), st.sampled_from([2, 9]))
+def test_a_block_comes_back_however_large_it_was_said_to_be(piece: bytes, most_bytes: int, preset: int) -> None:
+    packed = pack([piece, piece], preset=preset, most_bytes=most_bytes)
+    assert Cursor(packed).block(40_000, "a block").rest() == 2 * piece
+
+
 def test_a_block_that_states_more_than_it_holds_is_corrupt() -> None:
     packed = pack([b"x" * 100], preset=1)
     lying = varint(101) + packed[1:]
