@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-short soak fuzz golden format clean
+.PHONY: help demo test check bench bench-short container soak fuzz golden format clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -44,6 +44,11 @@ bench-short: $(VENV)/.installed  ## A short form of each bench, held against ben
 	@deploy/packages test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,portable]'
 	@$(BIN)/python -m benches.short --check --out build/benches
+
+container: $(VENV)/.installed  ## Build the collector's container with podman, and have it archive a real agent's chunk
+	@deploy/packages test
+	@podman build -f deploy/collector/Containerfile -t modicum-collector .
+	@MODICUM_CONTAINER=podman $(BIN)/python -m pytest tests/integration/test_container.py
 
 soak: $(VENV)/.installed  ## An hour of recording: memory, descriptors and threads stay flat; longer forms of other tests
 	@deploy/packages test

@@ -38,6 +38,7 @@ ELSEWHERE = {
     r"modicum (broker|collect|enrolment)\b": "tests/integration, where it ends again",
     r"modicum enrol\b(?! --request)": "tests/integration, against an enrolment of ours",
     r"modicum (keys (token|rotate|revoke|ls|accept)|archive)\b": "tests/integration and tests/transport, with devices",
+    r"podman run": "tests/integration/test_container.py (`make container`)",
     r"install -[do]|sed |mosquitto ": "root's, on a server; the files are started in tests/integration",
 }
 """What is not run here, and what runs it."""

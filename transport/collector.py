@@ -27,6 +27,7 @@ from codec.chunk import MAX_CHUNK_BYTES, parse_header
 from codec.seal import DeviceSigningKey
 from transport import asking
 from transport.archive import Store
+from transport.cancelling import heed_cancellation
 from transport.endpoint import Broker, Message
 from transport.errors import Refused, Unavailable
 from transport.intake import Check, CollectorEvent, Handler, HasId, Intake, Outcome
@@ -157,11 +158,11 @@ class Collector:
             while True:
                 started = time.monotonic()
                 try:
-                    async with self._dialer.connect(manual_ack=True) as connection:
-                        self._connection = connection
-                        await self._serve(connection, executor)
+                    # In a task of its own: transport/cancelling.py says why.
+                    await asyncio.create_task(self._connect_and_serve(executor), name="connection")
                 except* Unavailable as group:
                     self._tell(CollectorEvent("disconnected", str(group.exceptions[0])))
+                heed_cancellation()
                 attempt = 0 if time.monotonic() - started > self.settings.reconnect_cap_s else attempt + 1
                 await asyncio.sleep(
                     backoff_s(
@@ -171,6 +172,11 @@ class Collector:
                         rng=self._rng,
                     )
                 )
+
+    async def _connect_and_serve(self, executor: ThreadPoolExecutor) -> None:
+        async with self._dialer.connect(manual_ack=True) as connection:
+            self._connection = connection
+            await self._serve(connection, executor)
 
     async def _serve(self, connection: Connection, executor: ThreadPoolExecutor) -> None:
         group = self.settings.group if connection.mqtt5 else None

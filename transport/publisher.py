@@ -23,6 +23,7 @@ from codec.model import ChunkId
 from codec.seal import DeviceVerifyKey
 from transport import wire
 from transport.account import EVENTS_VALUE, Account, Ledger
+from transport.cancelling import heed_cancellation
 from transport.doubts import Doubts
 from transport.endpoint import Broker
 from transport.errors import QuotaExceeded, Refused, TransportError, Unavailable
@@ -200,17 +201,17 @@ class Publisher:
                 why = ""
                 self.totals.unheard = False
                 try:
-                    # In a task of its own: before Python 3.13 a TaskGroup leaves a cancellation behind in the task that it ran in.
+                    # In a task of its own: transport/cancelling.py says why.
                     await asyncio.create_task(self._connect_and_send(chosen), name="connection")
                 except QuotaExceeded as error:
-                    _heed_cancellation()
+                    heed_cancellation()
                     room = error.left_bytes - self.settings.broker.connect_bound - MARGIN_BYTES
                     self._narrow(error, chosen, self._tariff().largest(room))
                     await asyncio.sleep(LEAST_PAUSE_S)
                     continue
                 except (Unavailable, Refused) as error:
                     why = str(error)
-                _heed_cancellation()
+                heed_cancellation()
                 progressed = self.totals.archived_chunks + self.totals.refused_chunks > before
                 unheard = unheard + 1 if self.totals.unheard else 0
                 failures = 0 if progressed else failures + 1
@@ -398,17 +399,6 @@ class Publisher:
 
     async def _disk(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-
-def _heed_cancellation() -> None:
-    """End this task if it was told to, in the moment in which something else failed.
-
-    Before Python 3.13 a TaskGroup that is cancelled while a task in it fails or ends it raises the failure alone, or
-    nothing, and who goes on after that never ends.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _gravest(group: BaseExceptionGroup[TransportError]) -> TransportError:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from capture.sources import notices, x11
-from capture.sources.input_decoder import InputDecoder, Told
+from capture.sources.input_decoder import EVENT_BYTES, InputDecoder, Told
 from capture.sources.windows import Monitor, Window
 from capture.sources.x11_clipboard import Offer, Text
 from capture.sources.x11_connection import ServerGone
@@ -26,10 +26,13 @@ HOLD_S = 0.1
 
 HOLD_EVENTS = 100
 FASTEST_HZ = 8000
-"""Faster input is held for less, so that about so many events gather; the fastest mouse is assumed until it is known
-better. A local socket takes some 270 events of a client that doesn't read; servers lose one (os/io.c, FlushClient: what
-RECORD adds during the flush of its own connection is forgotten) whenever it was full."""
+"""Faster input is held for less, so that about so many events gather; the fastest mouse is assumed until it is known better."""
+
 SOCKET_EVENTS = 250
+"""A local socket takes some 270 events of a client that doesn't read (64 bytes each, of which the kernel reckons 768). What
+comes then is kept by the server, but not always: what RECORD adds while the server tries again to send what it kept is
+forgotten (os/io.c, FlushClient). That is one event now and then, and every one while another client doesn't read either."""
+
 RATE_DECAY = 0.9
 """From the first assumption to an everyday mouse's 1,000 a second in some 20 batches: a second or two of motion."""
 
@@ -102,7 +105,7 @@ class Desktop:
     """A running observation of one X display.
 
     State: the connection, the two timers, the window last told as focused, damage that waits to be told, the kind and
-    rate of input. `overflows` counts the times that input came so fast that the server may have lost an event.
+    rate of input. `overflows` counts the times that input came so fast that the server may have lost some of it.
 
     Args:
         display: DISPLAY's value; None or "" = there is none.
@@ -307,14 +310,16 @@ class Desktop:
         else:
             self._watch_sockets(server)
 
-    def _learn_rate(self, times_ms: Sequence[int]) -> None:
-        """Follow the rate of input by the server's times: our own delays don't matter to it."""
-        count = len(times_ms)
+    def _learn_rate(self, times_ms: Sequence[int], count: int) -> None:
+        """Follow the rate of input by the server's times: our own delays don't matter to it.
+
+        Args:
+            times_ms: of what is told, at least one. count: of what came; not all of it is worth telling, but it took its place.
+        """
         seen_hz = (count - 1) * 1000 / max(1, times_ms[-1] - times_ms[0])
         self._rate_hz = max(self._rate_hz * RATE_DECAY, min(seen_hz, FASTEST_HZ) if count >= BUSY_EVENTS else 0)
         if count > 2 * HOLD_EVENTS:  # a mouse that was so fast will be again
             self._floor_hz = max(self._floor_hz, min(seen_hz, FASTEST_HZ))
-            self.overflows += count > SOCKET_EVENTS
         self._floor_hz *= FLOOR_DECAY
         self._rate_hz = max(self._rate_hz, self._floor_hz)
 
@@ -344,16 +349,21 @@ class Desktop:
         """Tell notices and input in order.
 
         What notices ask for is read first; the round trip then makes the server hand out what RECORD still holds, so
-        that all input from before a notice is there when both are put in order.
+        that all input from before a notice is there when both are put in order. Where the socket may have been full, so does
+        `fetch_kept` with what the server kept for that reason.
         """
         told: list[Told] = []
         input_ms: list[int] = []
+        came, was_full = 0, False
         news = server.notices()
         while True:
             told += self._of_notices(server, news)
-            if news or all_until_now:
+            if was_full:
+                server.fetch_kept()
+            elif news or all_until_now:
                 server.round_trip()
-            seen = self._decoder.decode(server.recorded(), self._now_ms())
+            data = server.recorded()
+            seen = self._decoder.decode(data, self._now_ms())
             if seen and not self._managed:
                 told += self._focus(server, seen[0][0])
             told += seen
@@ -362,8 +372,11 @@ class Desktop:
             input_ms += map(_time, seen)
             if seen:
                 self._typing = all(tell != self._sink.pointer for _, tell, _ in seen)
+            count = len(data) // EVENT_BYTES
+            came += count
+            was_full = count > SOCKET_EVENTS
             news = server.notices()  # came meanwhile, maybe before some of the input
-            if not news:
+            if not news and not was_full:
                 break
         told.sort(key=_time)  # stable: at the same ms notices come before input
         for t_ms, tell, arguments in told:
@@ -372,8 +385,9 @@ class Desktop:
             ripe_ms, self._ripe_ms = self._ripe_ms, None
             self._sink.damage(ripe_ms)
         self._told_ms = max(self._told_ms, told[-1][0]) if told else self._told_ms
+        self.overflows += came > SOCKET_EVENTS
         if input_ms:
-            self._learn_rate(input_ms)
+            self._learn_rate(input_ms, came)
         return len(input_ms)
 
     def _of_notices(self, server: x11.Server, news: Sequence[notices.Notice]) -> list[Told]:

@@ -29,6 +29,7 @@ KEY_PRESS, KEY_RELEASE, BUTTON_PRESS, BUTTON_RELEASE, MOTION = 2, 3, 4, 5, 6
 
 _CORE_EVENT = struct.Struct("=BBxxI12xhh4xHxx")
 """type, detail (button or keycode), time (ms), 12 bytes of windows, root x, root y (px), event x, y, modifier state."""
+EVENT_BYTES = _CORE_EVENT.size
 
 WHEEL = range(4, 8)
 BUTTONS = range(1, 16)

@@ -212,6 +212,18 @@ class Server:
         """Return when the server has done all it was asked, and has handed out what RECORD holds back."""
         self._core.GetInputFocus().reply()
 
+    @_told
+    def fetch_kept(self) -> None:
+        """Have the server send what it kept when RECORD's socket was full, as far as there is room now.
+
+        That is sent between two turns in which it does what clients asked for, once it has learnt of the room; and a request
+        that fails ends a turn (dix/dispatch.c). The first turn may have begun before there was room.
+        """
+        for _ in range(2):
+            failing = self._core.GetGeometry(0)
+            self._core.GetInputFocus().reply()
+            answered(failing)
+
     # -- input -----------------------------------------------------------------------------------------------------
 
     @_told

@@ -131,7 +131,7 @@ def test_every_injected_event_is_read_back_in_order_at_its_place_and_time(stack:
         overrun = _overrun(stack)
         injector = Injector(stack.environment["DISPLAY"])
         injector.move_to(600, 400)
-        injector.work(2500, 125, random.Random(1))
+        injector.work(1000, 125, random.Random(1))
         injector.work(5200, 1000, random.Random(2))
         injector.close()
         flushed(stack)

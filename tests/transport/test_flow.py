@@ -18,7 +18,7 @@ from codec.seal import DeviceSigningKey
 from tests.transport.kit import MemoryLedger, Proxy, mosquitto, nats, parse_tiny, tiny_chunk, until
 from transport.archive import FolderStore
 from transport.collector import Collector, CollectorEvent, CollectorSettings
-from transport.errors import StorageFailed
+from transport.errors import StorageFailed, Unavailable
 from transport.exchange import Permit
 from transport.fs import RealFiles
 from transport.intake import Reply
@@ -36,7 +36,7 @@ from transport.messages import (
     up_topic,
 )
 from transport.metering import Meter
-from transport.mqtt import Broker, Dialer, Protocol
+from transport.mqtt import Broker, Connection, Dialer, Message, Protocol
 from transport.publisher import Progress, Publisher, PublisherSettings
 from transport.session import SessionLimits
 from transport.spool import Gap, Spool
@@ -161,6 +161,25 @@ async def test_over_nats_which_speaks_3_1_1_only(tmp_path: Path) -> None:
                 task.cancel()
             await asyncio.gather(*scene.tasks, return_exceptions=True)
             scene.spool.close()
+
+
+async def test_a_collector_ends_when_it_is_told_to_in_the_moment_in_which_its_connection_ends(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broker and collector are told to end at once, as by a shutdown of the machine."""
+    may_end = asyncio.Event()
+
+    async def end_both(self: Connection) -> AsyncIterator[Message]:
+        await may_end.wait()
+        scene.tasks[0].cancel()
+        raise Unavailable("the connection to the broker ended")
+        yield
+
+    monkeypatch.setattr(Connection, "messages", end_both)
+    await scene.collect()
+    may_end.set()
+    await asyncio.wait(scene.tasks, timeout=5)
+    assert scene.tasks[0].cancelled()
 
 
 async def test_chunks_that_are_put_while_it_runs_are_sent_at_once(scene: Scene) -> None:
