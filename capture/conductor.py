@@ -152,6 +152,10 @@ class Conductor:
         if self._camera is not None:
             self._start(self._camera.resize(width_px, height_px))
 
+    def overflow(self, t_ms: int, ms: int) -> None:
+        """Say in the data that it may have a hole here."""
+        self.counts["rows"] += self._gate.row(t_ms, "gap", {"cause": "overflow", "ms": ms})
+
     def lost(self, reason: str) -> None:
         """The display went away: end, so that what is open is closed."""
         self.lost_reason = reason

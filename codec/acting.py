@@ -167,7 +167,8 @@ class Actions:
                 self._end_typing()
                 for gesture in self._gestures.end():
                     self._gesture(gesture)
-                self._places.append(_Place(t_ms, "", ""))
+                if fields.get("cause") != "overflow":  # then the person stayed where they were
+                    self._places.append(_Place(t_ms, "", ""))
             case "site":
                 host = _text(fields.get("host"))
                 if host != self._sites[-1][1]:

@@ -78,6 +78,9 @@ class Sink(Protocol):
     def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
         """The display has this size now (told at the start and at every change)."""
 
+    def overflow(self, t_ms: int, ms: int) -> None:
+        """Input came faster than it was read: some of the `ms` before `t_ms` may be missing in what was told of it."""
+
     def lost(self, reason: str) -> None:
         """The server went away; nothing more will be told."""
 
@@ -385,7 +388,10 @@ class Desktop:
             ripe_ms, self._ripe_ms = self._ripe_ms, None
             self._sink.damage(ripe_ms)
         self._told_ms = max(self._told_ms, told[-1][0]) if told else self._told_ms
-        self.overflows += came > SOCKET_EVENTS
+        if came > SOCKET_EVENTS:
+            self.overflows += 1
+            until_ms = input_ms[-1] if input_ms else self._now_ms()
+            self._sink.overflow(until_ms, max(1, until_ms - input_ms[0]) if input_ms else 1)
         if input_ms:
             self._learn_rate(input_ms, came)
         return len(input_ms)

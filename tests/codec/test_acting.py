@@ -136,6 +136,16 @@ def test_a_button_whose_release_was_not_recorded_holds_nothing_up() -> None:
     assert [action.t_ms for action in found] == [6000]
 
 
+def test_input_that_may_have_a_hole_ends_what_was_under_way_and_leaves_the_person_where_they_were() -> None:
+    found = actions(
+        Row(0, "focus", {"app": "mousepad", "title": "a"}),
+        press(100), Row(5000, "gap", {"cause": "overflow", "ms": 300}), release(5100), press(6000), release(6080),
+    )  # fmt: skip
+    assert [(action.t_ms, action.application) for action in found if action.kind is ActionKind.CLICK] == [
+        (6000, "mousepad")
+    ]
+
+
 def test_actions_come_in_the_order_of_their_beginning() -> None:
     events: list[Event] = [press(0, 0, 0), release(30_000, 500, 0)]
     events += [Row(t_ms, "shortcut", {"name": "Ctrl+S"}) for t_ms in range(1000, 29_000, 700)]

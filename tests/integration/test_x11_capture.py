@@ -44,6 +44,7 @@ class Seen:
     damages: list[int] = field(default_factory=list)
     idles: list[tuple[int, bool]] = field(default_factory=list)
     displays: list[tuple[int, int, int, Sequence[Monitor]]] = field(default_factory=list)
+    overflows: list[tuple[int, int]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     all: list[tuple[int, str]] = field(default_factory=list)
 
@@ -70,6 +71,9 @@ class Seen:
 
     def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
         self.displays.append((t_ms, width_px, height_px, tuple(monitors)))
+
+    def overflow(self, t_ms: int, ms: int) -> None:
+        self.overflows.append((t_ms - ms, t_ms))
 
     def lost(self, reason: str) -> None:
         self.reasons.append(reason)
@@ -225,8 +229,15 @@ async def test_that_events_were_lost_while_nobody_read_them_is_told(
         with listener_that_never_reads(bare):
             act(injector, 600 if act is move else 200)  # 400 events, of which 200 are worth telling
             desktop.flush()
-        assert sum(count for _, count in lost(injector.truth, seen)) > 20
+        holes = lost(injector.truth, seen)
+        assert sum(count for _, count in holes) > 20
         assert desktop.overflows > 0
+        for at, _ in holes:
+            before_ms = injector.truth.pointer[at][-2]
+            assert any(first - 2 <= before_ms <= last + 2 for first, last in seen.overflows), (
+                before_ms,
+                seen.overflows,
+            )
         injector.close()
 
 
@@ -677,7 +688,7 @@ async def test_windows_that_come_and_go_meanwhile_do_no_harm(desk: str) -> None:
 
 WATCH_AND_COUNT = """
 import asyncio, pathlib, sys
-from capture.sources.desktop import TYPING_HOLD_S, Desktop
+from capture.sources.desktop import Desktop
 
 class Sink:
     told = 0

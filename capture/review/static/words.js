@@ -70,6 +70,7 @@ export const CAUSES = {
   pause: "paused by you", lock: "screen locked", scope: "another application in front", sleep: "machine asleep",
   plan: "the plan records nothing", "low-battery": "battery low", exempt: "exempted by you", withdrawn: "consent withdrawn",
   secret: "a secret was being typed", reload: "the configuration was being applied",
+  overflow: "too fast to be read: some of it may be missing",
 };
 
 // What a row tells of something done, as a person would say it; null: nothing that a person did.
