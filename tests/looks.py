@@ -235,7 +235,7 @@ async def serves_figures(lab: Lab) -> object:
 async def hidden_pixels(lab: Lab) -> object:
     mask = lab.agent.camera._mask([window("xterm")], 200, 100)
     assert mask is not None
-    return int(mask.sum())
+    return int(mask.rows(0, 100).sum())
 
 
 async def soonest_damage_s(lab: Lab) -> object:
