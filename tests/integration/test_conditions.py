@@ -26,8 +26,8 @@ from capture.sources.power import (
     PowerSource,
 )
 from tests.buses import MOCK, appears, emit, mock, mock_object, need_mocks, private_bus, set_properties
+from tests.real_daemons import NOWHERE
 
-NOWHERE = "unix:path=/nonexistent/bus"
 FOLLOWS_WITHIN_S = 1.0
 Source = TypeVar("Source", PowerSource, NetworkSource)
 
@@ -82,9 +82,8 @@ async def follows(told: list[float], true: Callable[[], object]) -> None:
     told.clear()
 
 
-async def test_without_any_bus_what_is_not_known_is_said_to_be_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"):
-        monkeypatch.setenv(name, NOWHERE)
+@pytest.mark.usefixtures("no_buses")
+async def test_without_any_bus_what_is_not_known_is_said_to_be_unknown() -> None:
     async with running(PowerSource()) as (power, told):
         now = power.current()
         assert (now.locked, now.sleeping, now.power_saver, now.warning) == (False, False, None, False)

@@ -14,14 +14,12 @@ from capture.keyfiles import write_private
 from tests.agents import RUN
 from tests.looks import Lab, a_chunk, becomes, lab
 from tests.places import free_port
-from tests.real_daemons import NOWHERE
 from tests.transport.kit import mosquitto
 from tests.transport.test_mqtt import Authority, tls_config
 from tests.x11_display import need, x_server
 from transport.broker import find_mosquitto
 
-pytestmark = [pytest.mark.x11, pytest.mark.broker]
-pytestmark = [pytest.mark.x11, pytest.mark.broker]
+pytestmark = [pytest.mark.x11, pytest.mark.broker, pytest.mark.usefixtures("no_buses")]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +27,6 @@ def display() -> Iterator[str]:
     need("Xvfb", "xterm")
     with x_server() as name:
         yield name
-
-
-@pytest.fixture(autouse=True)
-def no_buses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"):
-        monkeypatch.setenv(name, NOWHERE)
 
 
 BROKERS = {

@@ -56,11 +56,10 @@ from tests.looks import (
     when_12_mb_are_put,
     without_semantics,
 )
-from tests.real_daemons import NOWHERE
 from tests.x11_display import need, x_server
 from transport.limits import Link
 
-pytestmark = pytest.mark.x11
+pytestmark = [pytest.mark.x11, pytest.mark.usefixtures("no_buses")]
 
 KEYS = [key for key in keys_of(Config) if key not in {name.rpartition(".")[0] for name in keys_of(Config)}]
 PLENTY = '[budget]\nmonth = "1000 TB"\n'
@@ -90,12 +89,6 @@ def display() -> Iterator[str]:
     need("Xvfb", "xterm")
     with x_server() as name:
         yield name
-
-
-@pytest.fixture(autouse=True)
-def no_buses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"):
-        monkeypatch.setenv(name, NOWHERE)
 
 
 ROAM = '[budget.roaming]\nsend = "all"\n'

@@ -18,7 +18,6 @@ from codec.seal import ArchivePrivateKey, DeviceSigningKey
 from tests.agents import assemble, running, status
 from tests.integration.fleet import Fleet, fleet
 from tests.looks import becomes
-from tests.real_daemons import NOWHERE
 from tests.x11_display import need, x_server
 from transport.authority import Authority, Purpose, public_of, requested_key
 from transport.endpoint import Broker, Tls
@@ -28,7 +27,7 @@ from transport.keys_cli import read_authority
 from transport.mqtt import Dialer
 from transport.registry import Registry
 
-pytestmark = [pytest.mark.x11, pytest.mark.broker]
+pytestmark = [pytest.mark.x11, pytest.mark.broker, pytest.mark.usefixtures("no_buses")]
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +35,6 @@ def display() -> Iterator[str]:
     need("Xvfb")
     with x_server() as name:
         yield name
-
-
-@pytest.fixture(autouse=True)
-def no_buses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"):
-        monkeypatch.setenv(name, NOWHERE)
 
 
 @pytest.fixture
