@@ -158,7 +158,7 @@ class ScreenEncoder:
             as `keep` does; TooLarge, Unsupported: also as `write` does.
         """
         pixels = frame.pixels
-        if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8 or not pixels.size:
+        if pixels.ndim != 3:
             raise Unsupported(f"a frame is uint8 BGRA of (H, W, 4), not {pixels.dtype} {pixels.shape}")
         height_px, width_px = pixels.shape[:2]
         writer = self.write(width_px, height_px, screen=frame.screen)

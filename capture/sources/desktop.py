@@ -390,8 +390,8 @@ class Desktop:
         self._told_ms = max(self._told_ms, told[-1][0]) if told else self._told_ms
         if came > SOCKET_EVENTS:
             self.overflows += 1
-            until_ms = input_ms[-1] if input_ms else self._now_ms()
-            self._sink.overflow(until_ms, max(1, until_ms - input_ms[0]) if input_ms else 1)
+            span_ms = input_ms or [self._now_ms()]
+            self._sink.overflow(span_ms[-1], max(1, span_ms[-1] - span_ms[0]))
         if input_ms:
             self._learn_rate(input_ms, came)
         return len(input_ms)
@@ -457,12 +457,12 @@ class Desktop:
     def _on_damage(self, server: x11.Server, t_ms: int) -> None:
         if self._damage_timer is not None or self._damage_hold_s is None:
             return
-        self._damaged_ms = t_ms
         hold_s = min(self._damage_hold_s, ATTENTIVE_HOLD_S) if self._attentive else self._damage_hold_s
         if self._attentive and self._now_ms() - t_ms >= hold_s * 1000:
             server.rearm_damage()  # before the round trip that follows every notice
             self._ripe_ms = t_ms
         else:
+            self._damaged_ms = t_ms
             self._damage_timer = self._loop.call_later(hold_s, self._guarded, self._tell_damage)
 
     def _tell_damage(self, server: x11.Server) -> None:

@@ -61,7 +61,7 @@ class Grabber:
         try:
             whole = self._mss.monitors[0]
             if (whole["width"], whole["height"]) != (width_px, height_px):
-                raise CaptureError("The display could not be grabbed: it is being changed")
+                raise mss.ScreenShotError("it is being changed")
             for top in range(0, height_px, rows):
                 strip = {**whole, "top": whole["top"] + top, "height": min(rows, height_px - top)}
                 shot = self._mss.grab(strip)
@@ -69,9 +69,6 @@ class Grabber:
         except (mss.ScreenShotError, OSError, AssertionError) as error:  # mss asserts that a dead server answers
             self.reset()
             raise CaptureError(f"The display could not be grabbed: {error}") from error
-        except CaptureError:
-            self.reset()
-            raise
 
     def places(self) -> list[Monitor]:
         """Return the whole display and then each monitor."""
