@@ -9,10 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,115 +19,17 @@ import xcffib.xproto as xp
 
 from capture.errors import NoDisplay, NoPermission
 from capture.sources.desktop import TYPING_HOLD_S, Desktop
-from capture.sources.windows import Monitor, Window
-from codec.model import KeyClass
 from tests.x11_display import await_manager, client, need, wait_until, x_server
 from tests.x11_injector import Injector, Truth
+from tests.x11_watching import Seen, check, lost, until, watching, xprop
 
 pytestmark = pytest.mark.x11
 
 INJECTOR = Path(__file__).resolve().parent.parent / "x11_injector.py"
 
 
-@dataclass
-class Seen:
-    """A sink that keeps all it is told; `all` is the order of telling."""
-
-    pointers: list[tuple[int, int, int, int]] = field(default_factory=list)
-    keys: list[tuple[int, bool, int, int]] = field(default_factory=list)
-    commands: list[tuple[int, str]] = field(default_factory=list)
-    focuses: list[tuple[int, Window | None]] = field(default_factory=list)
-    damages: list[int] = field(default_factory=list)
-    idles: list[tuple[int, bool]] = field(default_factory=list)
-    displays: list[tuple[int, int, int, Sequence[Monitor]]] = field(default_factory=list)
-    overflows: list[tuple[int, int]] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    all: list[tuple[int, str]] = field(default_factory=list)
-
-    def pointer(self, t_ms: int, kind: int, x: int, y: int) -> None:
-        self.all.append((t_ms, "pointer"))
-        self.pointers.append((t_ms, kind, x, y))
-
-    def key(self, t_ms: int, down: bool, code: int, slot: int) -> None:
-        self.all.append((t_ms, "key"))
-        self.keys.append((t_ms, down, code, slot))
-
-    def command(self, t_ms: int, name: str) -> None:
-        self.commands.append((t_ms, name))
-
-    def focus(self, t_ms: int, window: Window | None) -> None:
-        self.all.append((t_ms, "focus"))
-        self.focuses.append((t_ms, window))
-
-    def damage(self, t_ms: int) -> None:
-        self.damages.append(t_ms)
-
-    def idle(self, t_ms: int, idle: bool) -> None:
-        self.idles.append((t_ms, idle))
-
-    def display(self, t_ms: int, width_px: int, height_px: int, monitors: Sequence[Monitor]) -> None:
-        self.displays.append((t_ms, width_px, height_px, tuple(monitors)))
-
-    def overflow(self, t_ms: int, ms: int) -> None:
-        self.overflows.append((t_ms - ms, t_ms))
-
-    def lost(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-
-@asynccontextmanager
-async def watching(display: str, **options: Any) -> AsyncIterator[tuple[Desktop, Seen]]:
-    desktop, seen = Desktop(display, **options), Seen()
-    await desktop.start(asyncio.get_running_loop(), seen)
-    try:
-        yield desktop, seen
-    finally:
-        desktop.stop()
-
-
-async def until(true: Callable[[], object], *, within_s: float = 10.0) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, f"not true within {within_s} s"
-        await asyncio.sleep(0.02)
-
-
-def xprop(display: str, *arguments: str) -> str:
-    return subprocess.run(["xprop", "-display", display, *arguments], capture_output=True, text=True).stdout
-
-
 def xkill(display: str, window: int) -> None:
     subprocess.run(["xkill", "-display", display, "-id", str(window)], capture_output=True, check=True)
-
-
-@pytest.fixture
-def bare() -> Iterator[str]:
-    """A display with nobody on it, not even a window manager."""
-    with x_server() as display:
-        yield display
-
-
-@pytest.fixture
-def desk(bare: str) -> Iterator[str]:
-    """A display with openbox and two terminals."""
-    with furnished(bare):
-        yield bare
-
-
-@contextmanager
-def furnished(display: str) -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.enter_context(client(display, "openbox"))
-        await_manager(display)
-        for place in ("60x20+40+60", "60x20+620+60"):
-            stack.enter_context(client(display, "xterm", "-T", f"at {place}", "-geometry", place))
-            wait_until(lambda place=place: f"at {place}" in _titles(display))
-        yield
-
-
-def _titles(display: str) -> str:
-    listed = xprop(display, "-root", "_NET_CLIENT_LIST_STACKING").partition("#")[2]
-    return " ".join(xprop(display, "-id", window.strip(), "WM_NAME") for window in listed.split(",") if window.strip())
 
 
 async def work(display: str, events: int, rate_hz: float) -> Truth:
@@ -142,37 +40,8 @@ async def work(display: str, events: int, rate_hz: float) -> Truth:
     return Truth(*([tuple(event) for event in column] for column in json.loads(output).values()))
 
 
-def check(truth: Truth, seen: Seen) -> None:
-    """Assert that what was seen is the truth: every event, in order, positions exact, times within 2 ms."""
-    got, injected = [event[1:] for event in seen.pointers], [event[:3] for event in truth.pointer]
-    wrong = [one for one in SequenceMatcher(None, injected, got, autojunk=False).get_opcodes() if one[0] != "equal"]
-    context = [(op, injected[max(0, a - 2) : b + 2], got[max(0, c - 2) : d + 2]) for op, a, b, c, d in wrong[:3]]
-    assert not wrong, f"{len(wrong)} differences (injected, seen): {context}"
-    assert [(down, KeyClass(code).name) for _, down, code, _ in seen.keys] == [event[:2] for event in truth.keys]
-    times = [(event[0], *true[-2:]) for event, true in zip(seen.pointers, truth.pointer, strict=True)]
-    times += [(event[0], *true[-2:]) for event, true in zip(seen.keys, truth.keys, strict=True)]
-    late = [(t_ms, before, after) for t_ms, before, after in times if not before - 2 <= t_ms <= after + 2]
-    assert not late, f"{len(late)} of {len(times)} times are over 2 ms off, such as {late[:3]}"
-
-
 TRIES = 10
 """A machine with other things to do fails to wake the process in time every third try; whoever never does is found out."""
-
-
-def lost(truth: Truth, seen: Seen) -> list[tuple[int, int]]:
-    """Assert that nothing was seen but the truth, in order; return what of the pointer is missing: where, and how many."""
-    holes: list[tuple[int, int]] = []
-    got = iter([*(event[1:] for event in seen.pointers), None])
-    one = next(got)
-    for at, event in enumerate(truth.pointer):
-        if event[:3] == one:
-            one = next(got)
-        elif holes and sum(holes[-1]) == at:
-            holes[-1] = (holes[-1][0], holes[-1][1] + 1)
-        else:
-            holes.append((at, 1))
-    assert one is None, f"never injected, or not there: {one}, with holes (where, how many) {holes}"
-    return holes
 
 
 @pytest.mark.parametrize(("rate_hz", "count"), [(125, 1500), (1000, 6000), (8000, 6000)])
@@ -193,94 +62,6 @@ async def test_all_injected_events_are_told_in_order_with_exact_positions_and_ti
     check(truth, seen)
     assert told >= count
     assert seen.all == sorted(seen.all, key=lambda one: one[0])
-
-
-@contextmanager
-def listener_that_never_reads(display: str) -> Iterator[None]:
-    """A client to which the server cannot hand out all the pointer's events."""
-    connection = xcffib.connect(display)
-    try:
-        masks = xp.EventMask.PointerMotion | xp.EventMask.ButtonPress | xp.EventMask.ButtonRelease
-        connection.core.ChangeWindowAttributes(
-            connection.get_setup().roots[0].root, xp.CW.EventMask, [masks], is_checked=True
-        ).check()
-        yield
-    finally:
-        connection.disconnect()
-
-
-def move(injector: Injector, count: int) -> None:
-    for step in range(count):
-        injector.move_to(step, 20)
-
-
-def scroll(injector: Injector, count: int) -> None:
-    for _ in range(count):
-        injector.click(4)
-
-
-@pytest.mark.parametrize("act", [move, scroll])
-async def test_that_events_were_lost_while_nobody_read_them_is_told(
-    bare: str, act: Callable[[Injector, int], None]
-) -> None:
-    """What the server does when it can hand out to nobody (os/io.c): all of RECORD's is lost that comes while it tries."""
-    async with watching(bare, damage_hold_s=None) as (desktop, seen):
-        injector = Injector(bare)
-        with listener_that_never_reads(bare):
-            act(injector, 600 if act is move else 200)  # 400 events, of which 200 are worth telling
-            desktop.flush()
-        holes = lost(injector.truth, seen)
-        assert sum(count for _, count in holes) > 20
-        assert desktop.overflows > 0
-        for at, _ in holes:
-            before_ms = injector.truth.pointer[at][-2]
-            assert any(first - 2 <= before_ms <= last + 2 for first, last in seen.overflows), (
-                before_ms,
-                seen.overflows,
-            )
-        injector.close()
-
-
-@contextmanager
-def served_last(server: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let the server run only while this process waits, as it may be where many others want to run."""
-    processors = os.sched_getaffinity(0)
-    one = {min(processors)}
-    os.sched_setscheduler(server.pid, os.SCHED_IDLE, os.sched_param(0))
-    os.sched_setaffinity(server.pid, one)
-    os.sched_setaffinity(0, one)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, processors)
-
-
-async def test_flush_tells_also_what_the_server_kept_while_the_socket_was_full() -> None:
-    servers: list[subprocess.Popen[bytes]] = []
-    with x_server(wrapped=servers) as display:
-        async with watching(display, damage_hold_s=None) as (desktop, seen):
-            injector = Injector(display)
-            move(injector, 1000)
-            with served_last(servers[0]):
-                desktop.flush()
-            assert lost(injector.truth, seen) == []
-            assert desktop.overflows == 1
-            injector.close()
-
-
-async def test_what_the_server_kept_while_the_socket_was_full_is_told_before_the_focus_that_follows_it() -> None:
-    servers: list[subprocess.Popen[bytes]] = []
-    with x_server(wrapped=servers) as display, furnished(display):
-        async with watching(display, damage_hold_s=None) as (desktop, seen):
-            other = (desktop.windows() or [])[0]
-            injector = Injector(display)
-            move(injector, 1000)
-            xprop(display, "-root", "-f", "_NET_ACTIVE_WINDOW", "32x", "-set", "_NET_ACTIVE_WINDOW", hex(other.id))
-            with served_last(servers[0]):
-                await until(lambda: seen.focuses[-1][1] and seen.focuses[-1][1].id == other.id, within_s=60)
-            injector.close()
-        assert [one for _, one in seen.all[-3:]] == ["pointer", "pointer", "focus"]
-        assert seen.all == sorted(seen.all, key=lambda one: one[0])
 
 
 async def test_events_that_nobody_listens_to_are_told_by_flush(bare: str) -> None:
@@ -426,7 +207,7 @@ def titled(connection: Any, title: str, window: int | None = None) -> int:
     return made
 
 
-async def test_a_window_that_has_the_id_of_a_dead_one_tells_its_titles(bare: str) -> None:
+async def test_a_window_that_has_the_id_of_a_dead_one_tells_itstitles(bare: str) -> None:
     with client(bare, "openbox"):
         await_manager(bare)
         async with watching(bare) as (_, seen):
@@ -625,65 +406,6 @@ async def test_a_display_of_somebody_else_is_refused_in_words(tmp_path: Path, mo
         monkeypatch.setenv("XAUTHORITY", str(authority))
         async with watching(display) as (desktop, _):
             assert desktop.windows() == []
-
-
-async def test_windows_lie_as_they_are_seen_with_frames_and_menus(desk: str) -> None:
-    async with watching(desk) as (desktop, _):
-        injector = Injector(desk)
-        left, right = "at 60x20+40+60", "at 60x20+620+60"
-        for x, order in ((800, [left, right]), (200, [right, left])):
-            injector.move_to(x, 200)
-            injector.click(1)
-            await until(lambda order=order: [window.title for window in desktop.windows() or []] == order)
-        window = (desktop.windows() or [])[-1]
-        area = xprop_geometry(desk, window.id)
-        assert window.x < area[0]
-        assert window.y < area[1]  # the frame is part of it: its title bar shows the title
-        assert window.opaque
-        xprop(
-            desk, "-id", str(window.id), "-f", "_NET_WM_WINDOW_OPACITY", "32c", "-set", "_NET_WM_WINDOW_OPACITY", "1000"
-        )
-        await until(lambda: not (desktop.windows() or [])[-1].opaque)
-
-        injector.key(0xFFE3, "MODIFIER", down=True)
-        injector.button(1, down=True)  # xterm's main menu, as long as the button is held
-        await until(lambda: (desktop.windows() or [])[-1].override_redirect)
-        menu = (desktop.windows() or [])[-1]
-        injector.button(1, down=False)
-        injector.key(0xFFE3, "MODIFIER", down=False)
-        assert (menu.owner, menu.app) == (window.id, "")
-
-        injector.move_to(1200, 700)
-        injector.click(3)
-        await until(lambda: len(desktop.windows() or []) == 3)
-        menu = (desktop.windows() or [])[-1]  # the window manager's own: nobody's
-        assert (menu.owner, menu.app) == (0, "")
-        assert menu.x <= 1200 <= menu.x + menu.width
-        injector.close()
-
-
-def xprop_geometry(display: str, window: int) -> tuple[int, int]:
-    """Return the position of a window itself, without its frame."""
-    output = subprocess.run(
-        ["xwininfo", "-display", display, "-id", str(window)], capture_output=True, text=True, check=True
-    ).stdout
-    x, y = (int(line.split(":")[1]) for line in output.splitlines() if "Absolute upper-left" in line)
-    return x, y
-
-
-async def test_windows_that_come_and_go_meanwhile_do_no_harm(desk: str) -> None:
-    async with watching(desk) as (desktop, seen):
-        script = "while :; do xterm -e true & sleep 0.05; done"
-        with client(desk, "sh", "-c", script):
-            answers = []
-            for _ in range(300):
-                answers.append(desktop.windows())
-                await asyncio.sleep(0.01)
-        told = [answer for answer in answers if answer is not None]
-        assert len(told) > 200
-        for answer in told:
-            assert {window.title for window in answer} >= {"at 60x20+40+60", "at 60x20+620+60"}
-        assert not seen.reasons
 
 
 WATCH_AND_COUNT = """

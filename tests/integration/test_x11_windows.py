@@ -1,7 +1,11 @@
-"""The windows' stacking is kept between frames: whatever a real application does to its windows, it is as if asked anew."""
+"""The windows' stacking is told as it is seen, and kept between frames: whatever a real application does to its windows, it is as if
+asked anew.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from contextlib import ExitStack
 from random import Random
 from typing import Any
@@ -12,6 +16,8 @@ from xcffib import shape, xproto
 
 from capture.sources.x11 import Server
 from tests.x11_display import client, need, wait_until, x_server
+from tests.x11_injector import Injector
+from tests.x11_watching import until, watching, xprop
 
 pytestmark = pytest.mark.x11
 
@@ -148,3 +154,62 @@ def test_what_is_kept_is_what_would_be_told_anew(manager: str) -> None:
             told += len(fresh)
         assert told > STEPS  # there was something to see
         assert kept > STEPS / 2
+
+
+async def test_windows_lie_as_they_are_seen_with_frames_and_menus(desk: str) -> None:
+    async with watching(desk) as (desktop, _):
+        injector = Injector(desk)
+        left, right = "at 60x20+40+60", "at 60x20+620+60"
+        for x, order in ((800, [left, right]), (200, [right, left])):
+            injector.move_to(x, 200)
+            injector.click(1)
+            await until(lambda order=order: [window.title for window in desktop.windows() or []] == order)
+        window = (desktop.windows() or [])[-1]
+        area = xprop_geometry(desk, window.id)
+        assert window.x < area[0]
+        assert window.y < area[1]  # the frame is part of it: its title bar shows the title
+        assert window.opaque
+        xprop(
+            desk, "-id", str(window.id), "-f", "_NET_WM_WINDOW_OPACITY", "32c", "-set", "_NET_WM_WINDOW_OPACITY", "1000"
+        )
+        await until(lambda: not (desktop.windows() or [])[-1].opaque)
+
+        injector.key(0xFFE3, "MODIFIER", down=True)
+        injector.button(1, down=True)  # xterm's main menu, as long as the button is held
+        await until(lambda: (desktop.windows() or [])[-1].override_redirect)
+        menu = (desktop.windows() or [])[-1]
+        injector.button(1, down=False)
+        injector.key(0xFFE3, "MODIFIER", down=False)
+        assert (menu.owner, menu.app) == (window.id, "")
+
+        injector.move_to(1200, 700)
+        injector.click(3)
+        await until(lambda: len(desktop.windows() or []) == 3)
+        menu = (desktop.windows() or [])[-1]  # the window manager's own: nobody's
+        assert (menu.owner, menu.app) == (0, "")
+        assert menu.x <= 1200 <= menu.x + menu.width
+        injector.close()
+
+
+def xprop_geometry(display: str, window: int) -> tuple[int, int]:
+    """Return the position of a window itself, without its frame."""
+    output = subprocess.run(
+        ["xwininfo", "-display", display, "-id", str(window)], capture_output=True, text=True, check=True
+    ).stdout
+    x, y = (int(line.split(":")[1]) for line in output.splitlines() if "Absolute upper-left" in line)
+    return x, y
+
+
+async def test_windows_that_come_and_go_meanwhile_do_no_harm(desk: str) -> None:
+    async with watching(desk) as (desktop, seen):
+        script = "while :; do xterm -e true & sleep 0.05; done"
+        with client(desk, "sh", "-c", script):
+            answers = []
+            for _ in range(300):
+                answers.append(desktop.windows())
+                await asyncio.sleep(0.01)
+        told = [answer for answer in answers if answer is not None]
+        assert len(told) > 200
+        for answer in told:
+            assert {window.title for window in answer} >= {"at 60x20+40+60", "at 60x20+620+60"}
+        assert not seen.reasons
