@@ -390,8 +390,8 @@ class Desktop:
         self._told_ms = max(self._told_ms, told[-1][0]) if told else self._told_ms
         if came > SOCKET_EVENTS:
             self.overflows += 1
-            span_ms = input_ms or [self._now_ms()]
-            self._sink.overflow(span_ms[-1], max(1, span_ms[-1] - span_ms[0]))
+            now_ms = self._now_ms()  # what is lost may have come after the last of what is told
+            self._sink.overflow(now_ms, max(1, now_ms - min(input_ms, default=now_ms)))
         if input_ms:
             self._learn_rate(input_ms, came)
         return len(input_ms)
